@@ -1,0 +1,86 @@
+"""What the outside implements: places objects come from, and go to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from plait.config.diagnostics import Diagnostic
+from plait.config.meta import Key, Object, Origin
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One object as a source has it now.
+
+    Attributes:
+        object: decoded; None: the source no longer has it (`document` is None too), or its
+            document cannot be decoded (`problems` say why, and what was in force stays).
+        document: the object as written, in the JSON form of Kubernetes; None: gone.
+        problems: what reading it found; warnings do not keep it from being in force.
+    """
+
+    key: Key
+    origin: Origin
+    object: Object[Any] | None = None
+    document: dict[str, Any] | None = None
+    problems: tuple[Diagnostic, ...] = ()
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """A document of which not even the key can be read."""
+
+    origin: Origin
+    problem: str  # with the way out
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """What changed in a source; in the first batch, all it has.
+
+    Attributes:
+        complete: the batch is everything: what it does not name is gone.
+        faults: every unreadable document there is now; replaces what was said before.
+    """
+
+    changes: tuple[Change, ...] = ()
+    complete: bool = False
+    faults: tuple[Fault, ...] = ()
+
+
+class Source(Protocol):
+    """Somewhere objects come from."""
+
+    name: str
+
+    def watch(self) -> AsyncIterator[Batch]:
+        """Yield batches of changes; the first is complete.
+
+        Raises:
+            SourceUnavailableError: cannot be reached.  The caller keeps the last known objects,
+                says so once, and retries with backoff.
+        """
+        ...
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """One line of an object's status, as in Kubernetes.
+
+    Attributes:
+        type: ``Accepted``, ``Resolved``, ``Delivered`` or ``Rejected``.
+        status: ``True``, ``False`` or ``Unknown``.
+        message: never empty.
+    """
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+class StatusSink(Protocol):
+    """Where conditions of objects are shown: an API's status, a file, nothing."""
+
+    async def write(self, key: Key, conditions: Sequence[Condition]) -> None:
+        """Replace the conditions of `key`."""
+        ...
