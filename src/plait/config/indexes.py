@@ -1,0 +1,143 @@
+"""What rows are filed under, beside their key: pure functions from a row to index values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any, Final
+
+from plait.config import names
+from plait.config.kinds import (
+    core,
+    destination_rule,
+    discovery,
+    service_entry,
+    virtual_service,
+    workload_entry,
+)
+from plait.config.meta import Key, Object
+
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+EXPORT_TO: Final = "networking.istio.io/exportTo"
+"""The annotation by which a Service says who sees it: namespaces with commas between."""
+
+
+def namespace(row: Object[Any]) -> tuple[str, ...]:
+    """The namespace of any object."""
+    return (row.key.namespace,)
+
+
+def everything(row: Object[Any]) -> tuple[bool, ...]:
+    """One bucket for all."""
+    del row
+    return (True,)
+
+
+def service_host(row: Object[core.Service]) -> tuple[str, ...]:
+    """The full name of a Service."""
+    return (names.service_host(row.key),)
+
+
+def service_export(row: Object[core.Service]) -> tuple[str, ...]:
+    """Who sees a Service; what says nothing is under ``*``."""
+    written = row.annotations.get(EXPORT_TO, "")
+    parts = (part.strip() for part in written.split(","))
+    return names.exports((part for part in parts if part), row.key.namespace)
+
+
+def service_selected(row: Object[core.Service]) -> tuple[str, ...]:
+    """The namespace of a Service that selects workloads."""
+    return (row.key.namespace,) if row.spec.selector else ()
+
+
+def entry_host(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
+    """The hosts of a ServiceEntry."""
+    return tuple(dict.fromkeys(row.spec.hosts))
+
+
+def entry_selected(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
+    """The namespace of a ServiceEntry that selects workloads."""
+    return (row.key.namespace,) if row.spec.workload_selector is not None else ()
+
+
+def export(row: Object[Any]) -> tuple[str, ...]:
+    """Who sees an object that has ``exportTo``; what says nothing is under ``*``."""
+    return names.exports(row.spec.export_to, row.key.namespace)
+
+
+def rule_host(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
+    """The host of a DestinationRule in full."""
+    return (names.resolve(row.spec.host, row.key.namespace),)
+
+
+def route_gateway(row: Object[virtual_service.VirtualService]) -> tuple[str, ...]:
+    """What a VirtualService is bound to: ``mesh`` or ``namespace/name``, of its matches too."""
+    bound = [*(row.spec.gateways or (names.MESH,))]
+    for match in _matches(row.spec):
+        bound.extend(match.gateways)
+    return tuple(dict.fromkeys(names.gateway(name, row.key.namespace) for name in bound))
+
+
+def route_host(row: Object[virtual_service.VirtualService]) -> tuple[str, ...]:
+    """The hosts, in full, of a VirtualService that is for sidecars."""
+    if names.MESH not in route_gateway(row):
+        return ()
+    return tuple(dict.fromkeys(names.resolve(host, row.key.namespace) for host in row.spec.hosts))
+
+
+def route_source_labels(row: Object[virtual_service.VirtualService]) -> tuple[bool, ...]:
+    """True for a VirtualService of which a match asks for the caller's labels."""
+    return (True,) if any(match.source_labels for match in _matches(row.spec)) else ()
+
+
+def route_source(row: Object[virtual_service.VirtualService]) -> tuple[bool, ...]:
+    """True for a VirtualService of which a match asks for the caller's labels or namespace."""
+    asks = any(match.source_labels or match.source_namespace for match in _matches(row.spec))
+    return (True,) if asks else ()
+
+
+def entry_address(row: Object[service_entry.ServiceEntry]) -> tuple[tuple[str, str], ...]:
+    """Namespace and address of each endpoint that a ServiceEntry writes out."""
+    found = ((row.key.namespace, endpoint.address) for endpoint in row.spec.endpoints)
+    return tuple(dict.fromkeys(found))
+
+
+def workload_address(row: Object[workload_entry.WorkloadEntry]) -> tuple[tuple[str, str], ...]:
+    """Namespace and address of a WorkloadEntry."""
+    return ((row.key.namespace, row.spec.address),)
+
+
+def slice_service(row: Object[discovery.EndpointSlice]) -> tuple[tuple[str, str], ...]:
+    """Namespace and name of the Service that an EndpointSlice belongs to."""
+    name = row.labels.get(SERVICE_NAME)
+    return ((row.key.namespace, name),) if name else ()
+
+
+def rejected_objects(row: Any) -> Iterable[Hashable]:
+    """The objects, as printed, of a Rejection."""
+    return tuple(row.objects)
+
+
+def conflicting(row: tuple[Any, ...]) -> Iterable[Hashable]:
+    """One bucket for all conflicts."""
+    del row
+    return (True,)
+
+
+def owner(row: Object[Any]) -> tuple[Key, ...]:
+    """The keys of an object's owners."""
+    return tuple(found.key for found in row.owners)
+
+
+def _matches(
+    spec: virtual_service.VirtualService,
+) -> Iterator[
+    virtual_service.HTTPMatchRequest
+    | virtual_service.TLSMatchAttributes
+    | virtual_service.L4MatchAttributes
+]:
+    for http in spec.http:
+        yield from http.match
+    for tls in spec.tls:
+        yield from tls.match
+    for tcp in spec.tcp:
+        yield from tcp.match

@@ -1,0 +1,196 @@
+"""Kubernetes' Pod."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from plait.config.kinds.affinity import Affinity, Toleration, TopologySpreadConstraint
+from plait.config.kinds.container import (
+    AppArmorProfile,
+    Container,
+    EphemeralContainer,
+    ResourceRequirements,
+    SeccompProfile,
+    SELinuxOptions,
+    WindowsSecurityContextOptions,
+)
+from plait.config.kinds.core import LocalObjectReference
+from plait.config.kinds.labels import ObjectMeta
+from plait.config.kinds.units import Quantity
+from plait.config.kinds.volume import Volume
+
+
+class Sysctl(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A parameter of the kernel."""
+
+    name: str = ""
+    value: str = ""
+
+
+class PodSecurityContext(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a Pod's containers may do."""
+
+    se_linux_options: SELinuxOptions | None = None
+    windows_options: WindowsSecurityContextOptions | None = None
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = ""
+    fs_group: int | None = None
+    sysctls: tuple[Sysctl, ...] = ()
+    fs_group_change_policy: str = ""
+    seccomp_profile: SeccompProfile | None = None
+    app_armor_profile: AppArmorProfile | None = None
+    se_linux_change_policy: str = ""
+
+
+class HostAlias(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Names for an address in the hosts file."""
+
+    ip: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+class PodDNSConfigOption(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An option of the resolver."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class PodDNSConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Settings of the resolver."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[PodDNSConfigOption, ...] = ()
+
+
+class PodReadinessGate(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A condition that somebody else sets before the Pod is ready."""
+
+    condition_type: str = ""
+
+
+class PodOS(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The operating system."""
+
+    name: str = ""
+
+
+class PodSchedulingGate(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Something that must happen before the Pod is scheduled."""
+
+    name: str = ""
+
+
+class PodResourceClaim(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A claim of a device."""
+
+    name: str = ""
+    resource_claim_name: str | None = None
+    resource_claim_template_name: str | None = None
+
+
+class WorkloadReference(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The group of Pods that it is scheduled with."""
+
+    name: str = ""
+    pod_group: str = ""
+    pod_group_replica_key: str = ""
+
+
+class PodSpec(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a Pod runs."""
+
+    volumes: tuple[Volume, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
+    restart_policy: str = ""
+    termination_grace_period_seconds: int | None = None
+    active_deadline_seconds: int | None = None
+    dns_policy: str = ""
+    node_selector: Mapping[str, str] = {}
+    service_account_name: str = ""
+    service_account: str = ""
+    automount_service_account_token: bool | None = None
+    node_name: str = ""
+    host_network: bool = False
+    host_pid: bool = field(default=False, name="hostPID")
+    host_ipc: bool = field(default=False, name="hostIPC")
+    share_process_namespace: bool | None = None
+    security_context: PodSecurityContext | None = None
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+    hostname: str = ""
+    subdomain: str = ""
+    affinity: Affinity | None = None
+    scheduler_name: str = ""
+    tolerations: tuple[Toleration, ...] = ()
+    host_aliases: tuple[HostAlias, ...] = ()
+    priority_class_name: str = ""
+    priority: int | None = None
+    dns_config: PodDNSConfig | None = None
+    readiness_gates: tuple[PodReadinessGate, ...] = ()
+    runtime_class_name: str = ""
+    enable_service_links: bool | None = None
+    preemption_policy: str = ""
+    overhead: Mapping[str, Quantity] = {}
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    set_hostname_as_fqdn: bool | None = field(default=None, name="setHostnameAsFQDN")
+    os: PodOS | None = None
+    host_users: bool | None = None
+    scheduling_gates: tuple[PodSchedulingGate, ...] = ()
+    resource_claims: tuple[PodResourceClaim, ...] = ()
+    resources: ResourceRequirements | None = None
+    hostname_override: str | None = None
+    workload_ref: WorkloadReference | None = None
+
+
+class PodTemplateSpec(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What Pods are made from."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+class PodIP(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An address."""
+
+    ip: str = ""
+
+
+class HostIP(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An address of the node."""
+
+    ip: str = ""
+
+
+class PodCondition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One line of a Pod's state; `status` is True, False or Unknown."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class PodStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The state of a Pod that endpoints depend on; Pending, Running, Succeeded, Failed, Unknown."""
+
+    phase: str = ""
+    pod_ip: str = field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
+    host_ip: str = field(default="", name="hostIP")
+    host_ips: tuple[HostIP, ...] = field(default=(), name="hostIPs")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A group of containers with one address; its state is a part, since endpoints need it."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus | None = None

@@ -1,0 +1,77 @@
+"""Host names as Istio reads them: short names, wildcards, visibility, gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from plait.config.meta import Key
+
+DOMAIN: Final = "cluster.local"
+ROOT_NAMESPACE: Final = "istio-system"
+MESH: Final = "mesh"  # the gateway that stands for all sidecars
+EVERYWHERE: Final = "*"
+
+
+def resolve(host: str, namespace: str) -> str:
+    """Full name of `host` as written in an object of `namespace`.
+
+    A name without a dot is a Service of that namespace; wildcards and dotted names, ``name.ns``
+    too, stay as they are (Istio's rule).
+    """
+    if not host or "." in host or host.startswith("*"):
+        return host
+    return f"{host}.{namespace}.svc.{DOMAIN}"
+
+
+def service_host(key: Key) -> str:
+    """Full name of a Kubernetes Service."""
+    return f"{key.name}.{key.namespace}.svc.{DOMAIN}"
+
+
+def wildcards(host: str) -> tuple[str, ...]:
+    """Wildcards that cover `host`, most specific first, ``*`` last.
+
+    ``a.b.com`` gives ``*.b.com``, ``*.com``, ``*``.
+    """
+    found = []
+    rest = host
+    while "." in rest:
+        rest = rest.split(".", 1)[1]
+        found.append(f"*.{rest}")
+    return (*found, "*")
+
+
+def matches(pattern: str, host: str) -> bool:
+    """Whether `pattern` is `host`, or a wildcard that covers all that `host` stands for."""
+    if pattern == host:
+        return True
+    return pattern.startswith("*") and host.removeprefix("*").endswith(pattern[1:])
+
+
+def exports(export_to: Iterable[str], namespace: str) -> tuple[str, ...]:
+    """Namespaces that see an object: ``("*",)`` all, ``()`` none, in the order written.
+
+    ``.`` is the object's own namespace and ``~`` nobody; nothing written means all.
+    """
+    written = tuple(export_to)
+    if not written or EVERYWHERE in written:
+        return (EVERYWHERE,)
+    seen = (namespace if name == "." else name for name in written if name != "~")
+    return tuple(dict.fromkeys(seen))
+
+
+def gateway(name: str, namespace: str) -> str:
+    """``mesh``, or ``namespace/name`` of a Gateway named in an object of `namespace`.
+
+    ``./name`` is of the same namespace; the old form ``name.namespace.svc…`` is understood.
+    """
+    if name == MESH:
+        return MESH
+    if "/" in name:
+        space, _, short = name.partition("/")
+        return f"{namespace if space == '.' else space}/{short}"
+    if "." in name:
+        short, space = name.split(".")[:2]
+        return f"{space}/{short}"
+    return f"{namespace}/{name}"
