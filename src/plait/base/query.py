@@ -3,247 +3,353 @@
 A *query* is a plain function ``f(q, *args)``.  Everything it reads goes through ``q``, so
 its arguments and its recorded reads are its complete cache key: nothing can be forgotten.
 The same record answers "why is this value what it is?".
+
+Changes travel in two waves.  `Engine.apply` marks downwards: who read a changed row must run
+again (dirty), who read such a call may have to (suspect), and remembers which of its reads is
+suspect.  `Engine.drain` pulls upwards: a suspect call looks at its suspect reads only, in the
+order in which it read them, and runs if one has a new value; so an equal value ends the wave,
+and a read that an earlier change made obsolete is never evaluated.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from plait.base.handle import Query, attempted
+from plait.base.memo import (
+    BUSY,
+    DIRTY,
+    FRESH,
+    NOTES,
+    SUSPECT,
+    UNSET,
+    Call,
+    CycleError,
+    Dep,
+    Failed,
+    Memo,
+    Never,
+    QueryFailedError,
+    Watch,
+    same,
+    show,
+    stripped,
+)
+from plait.base.table import Index, Input, Read, Step, Table
+
+__all__ = [
+    "Call",
+    "Change",
+    "CycleError",
+    "Dep",
+    "Drained",
+    "Engine",
+    "Failed",
+    "Memo",
+    "Query",
+    "QueryFailedError",
+    "Read",
+    "show",
+]
 
 T = TypeVar("T")
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]  # (query, arguments)
-Read = tuple[str, Hashable]  # ("Service", key) or ("Endpoint.host", "reviews.demo")
-Dep = Call | Read
-Index = Callable[[Any], Iterable[Hashable]]
-Change = tuple[str, Hashable, Any | None]  # (kind, key, row); row None removes
+Change = tuple[str, Hashable, Any | None]  # (table, key, row); row None removes
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The value of an attempt at a query that never succeeded."""
+class Drained(NamedTuple):
+    """What a drain found; each change is reported once, by the drain that comes first to it.
 
-    error: Exception
+    Attributes:
+        values: watched calls whose value is not the one last reported.
+        notes: watched calls that themselves reported other notes than before.
+        failures: calls, watched or not, that failed newly or otherwise than before, or recovered.
+        done: nothing is left to evaluate.
+    """
 
-
-class CycleError(Exception):
-    """A query called itself, directly or not."""
-
-
-class QueryFailedError(Exception):
-    """A query raised and has no earlier value; the cause is attached."""
-
-
-_NOTHING = object()  # value of a query that never succeeded
-
-
-@dataclass(slots=True)
-class Memo:
-    """The value of one call, and the record of how it came about."""
-
-    value: Any
-    deps: tuple[Dep, ...]
-    notes: tuple[Any, ...]  # what the query reported: diagnostics
-    changed_at: int  # revision in which `value` last became different
-    verified_at: int  # revision in which `value` was last known to be right
-    stale: bool = False  # something it read may have changed since
-    error: Exception | None = None  # the last run failed; `value` is the last good one
-
-    def good(self) -> Any:
-        """Return the value, or raise QueryFailedError if there never was one."""
-        if self.value is _NOTHING:
-            raise QueryFailedError from self.error
-        return self.value
-
-
-@dataclass(slots=True)
-class _Table:
-    indexes: Mapping[str, Index]
-    rows: dict[Hashable, Any] = field(default_factory=dict)
-    buckets: dict[Read, dict[Hashable, Any]] = field(default_factory=lambda: defaultdict(dict))
+    values: frozenset[Call]
+    notes: frozenset[Call]
+    failures: frozenset[Call]
+    done: bool
 
 
 class Engine:
-    """Tables, and the memo of every query evaluated over them.  Not thread-safe."""
+    """Tables, and the memo of every query evaluated over them.  Not thread-safe.
 
-    def __init__(self, kinds: Mapping[str, Mapping[str, Index]]) -> None:
+    Attributes:
+        revision: how many batches of changes were applied.
+        runs: how often each query function ran.
+    """
+
+    def __init__(self, tables: Mapping[str, Mapping[str, Index]]) -> None:
         self.revision = 0
-        self.runs = 0
-        self._tables = {kind: _Table(indexes) for kind, indexes in kinds.items()}
-        self._changed_at: dict[Read, int] = {}
-        self._memos: dict[Call, Memo] = {}
-        self._users: defaultdict[Dep, set[Call]] = defaultdict(set)
-        self._watched: set[Call] = set()
-        self._running: list[Call] = []
+        self.runs: Counter[Callable[..., Any]] = Counter()
+        self.tables = {name: Table(name, indexes) for name, indexes in tables.items()}
+        self.memos: dict[Call, Memo] = {}
+        self._pending: dict[Memo, None] = {}  # watched, and perhaps not as last reported
+        self._idle: dict[Memo | Input, None] = {}  # lost a reader or watcher, perhaps the last
+        self._failing: dict[Call, Exception] = {}
+        self._failures: set[Call] = set()  # calls in which `_failing` changed since it was told
+        self._stack: list[Memo] = []
 
-    def commit(self, changes: Iterable[Change]) -> set[Call]:
-        """Apply `changes` as one revision; return the watched calls whose value changed."""
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Make the changes as one revision; of several to one row the last counts.
+
+        Raises whatever an index function or a comparison raises, with nothing changed.
+        """
+        latest = {(table, key): row for table, key, row in changes}
+        steps: list[Step] = []
+        for (table, key), row in latest.items():
+            step = self.tables[table].plan(key, row)
+            if step is not None:
+                steps.append(step)
         self.revision += 1
-        touched: set[Read] = set()
-        for kind, key, row in changes:
-            touched |= self._put(self._tables[kind], kind, key, row)
-        self._changed_at.update(dict.fromkeys(touched, self.revision))
-        stale = self._mark_users(touched)
-        return {c for c in self._watched & stale if self._fetch(c).changed_at == self.revision}
+        for step in steps:
+            self._mark(step.take())
+
+    def drain(self, budget: float | None = None) -> Drained:
+        """Evaluate watched calls that may have changed, for about `budget` seconds (None: all).
+
+        At least one is evaluated, none is interrupted.  `apply` and `get` are welcome between
+        drains that are not done.
+        """
+        deadline = None if budget is None else time.perf_counter() + budget
+        values: set[Call] = set()
+        notes: set[Call] = set()
+        while self._pending:
+            memo = next(iter(self._pending))
+            if memo.state:
+                self.refresh(memo)
+            del self._pending[memo]
+            self._tell(memo, values, notes)
+            if deadline is not None and time.perf_counter() >= deadline:
+                break
+        failures, self._failures = frozenset(self._failures), set()
+        return Drained(frozenset(values), frozenset(notes), failures, not self._pending)
+
+    def commit(self, changes: Iterable[Change]) -> frozenset[Call]:
+        """Apply and drain all; return the watched calls whose value changed."""
+        self.apply(changes)
+        return self.drain().values
 
     def get(self, query: Callable[..., T], *args: Any) -> T:
-        """Return the value of a call in the current revision."""
-        value: T = self._fetch((query, args)).good()
+        """Return the value of a call in the current revision.
+
+        Raises:
+            QueryFailedError: it never had one.
+        """
+        value: T = self.why(query, *args).good()
+        return value
+
+    def attempt(self, query: Callable[..., T], *args: Any) -> T | Failed:
+        """Return the value of a call in the current revision, or Failed if it never had one."""
+        value: T | Failed = attempted(self.why(query, *args))
         return value
 
     def watch(self, query: Callable[..., T], *args: Any) -> T:
-        """Like `get`; from now on `commit` evaluates the call and reports its changes."""
-        self._watched.add((query, args))
-        return self.get(query, *args)
+        """Like `get`; from now on `drain` reports when the value is no longer the one returned.
+
+        Watches are counted.  A call that fails here is watched all the same: its recovery is
+        reported.
+        """
+        memo = self.why(query, *args)
+        if memo.watch is None:
+            watch = self._watch(memo)
+            watch.value, watch.notes = memo.value, memo.notes
+        else:
+            memo.watch.count += 1
+        value: T = memo.good()
+        return value
+
+    def watch_soon(self, query: Callable[..., Any], *args: Any) -> None:
+        """Watch a call without evaluating it; the next drain does, and reports it as changed."""
+        memo = self.memo((query, args))
+        watch = memo.watch
+        if watch is None:
+            watch = self._watch(memo)
+        else:
+            watch.count += 1
+        watch.value = UNSET
+        self._pending[memo] = None
 
     def unwatch(self, query: Callable[..., Any], *args: Any) -> None:
-        """Undo `watch`; `collect` may then forget the call."""
-        self._watched.discard((query, args))
+        """Undo one `watch`; after the last, `collect` may forget the call.
+
+        Raises:
+            KeyError: nobody watches the call.
+        """
+        memo = self.memos.get((query, args))
+        if memo is None or memo.watch is None:
+            raise KeyError(show((query, args)))
+        memo.watch.count -= 1
+        if not memo.watch.count:
+            memo.watch = None
+            self._pending.pop(memo, None)
+            self._idle[memo] = None
 
     def why(self, query: Callable[..., Any], *args: Any) -> Memo:
         """Return the record of a call: what it read, reported, and when it changed."""
-        return self._memos[query, args]
+        memo = self.memo((query, args))
+        if memo.state:
+            self.refresh(memo)
+        if not memo.users and memo.watch is None:
+            self._idle[memo] = None
+        return memo
 
-    def collect(self) -> int:
-        """Forget memos that no watched call needs; return how many."""
-        keep: set[Dep] = set()
-        todo: list[Dep] = list(self._watched)
-        while todo:
-            dep = todo.pop()
-            if dep not in keep:
-                keep.add(dep)
-                memo = self._memos.get(dep)  # type: ignore[arg-type]
-                todo.extend(memo.deps if memo else ())
-        dead = self._memos.keys() - keep
-        for call in dead:
-            self._link(call, self._memos.pop(call).deps, ())
-        return len(dead)
+    def failures(self) -> Mapping[Call, Exception]:
+        """Calls whose last run failed, whether or not an earlier value is in force."""
+        return dict(self._failing)
 
-    @staticmethod
-    def _put(table: _Table, kind: str, key: Hashable, row: Any | None) -> set[Read]:
-        old = table.rows.get(key)
-        if old == row:
-            return set()
-        touched: set[Read] = {(kind, key)}
-        for name, values_of in table.indexes.items():
-            index = f"{kind}.{name}"
-            for value in () if old is None else values_of(old):
-                table.buckets[index, value].pop(key, None)
-                touched.add((index, value))
-            for value in () if row is None else values_of(row):
-                table.buckets[index, value][key] = row
-                touched.add((index, value))
-        if row is None:
-            del table.rows[key]
-        else:
-            table.rows[key] = row
-        return touched
+    def collect(self, budget: float | None = None) -> int:
+        """Forget memos that nobody watches or reads, for about `budget` seconds (None: all).
 
-    def _mark_users(self, touched: Iterable[Dep]) -> set[Call]:
-        stale: set[Call] = set()
-        todo = list(touched)
-        while todo:
-            for user in self._users.get(todo.pop(), set()) - stale:
-                self._memos[user].stale = True
-                stale.add(user)
-                todo.append(user)
-        return stale
+        Returns how many it forgot; 0 if none is left.
+        """
+        deadline = None if budget is None else time.perf_counter() + budget
+        forgotten = 0
+        while self._idle:
+            node, _ = self._idle.popitem()
+            if node.users:
+                continue
+            if isinstance(node, Input):
+                del node.home[node.key]
+            elif node.watch is None:
+                self._forget(node)
+                forgotten += 1
+            if deadline is not None and time.perf_counter() >= deadline:
+                break
+        return forgotten
 
-    def _fetch(self, call: Call) -> Memo:
-        memo = self._memos.get(call)
+    def __len__(self) -> int:
+        """How many memos there are."""
+        return len(self.memos)
+
+    def memo(self, call: Call) -> Memo:
+        """The memo of a call, made if there is none; for `Query` alone."""
+        memo = self.memos.get(call)
         if memo is None:
-            return self._run(call, None)
-        if memo.stale:
-            if memo.error or any(self._newer(dep, memo.verified_at) for dep in memo.deps):
-                return self._run(call, memo)
-            memo.verified_at, memo.stale = self.revision, False
+            memo = self.memos[call] = Memo(call)
         return memo
 
-    def _newer(self, dep: Dep, revision: int) -> bool:
-        if isinstance(dep[0], str):
-            return self._changed_at.get(dep, 0) > revision
-        return self._fetch(dep).changed_at > revision
+    def _watch(self, memo: Memo) -> Watch:
+        memo.watch = watch = Watch()
+        watch.count = 1
+        return watch
 
-    def _run(self, call: Call, old: Memo | None) -> Memo:
-        if call in self._running:
-            raise CycleError(call)
-        self.runs += 1
-        self._running.append(call)
-        q, error = Query(self), None
+    def _tell(self, memo: Memo, values: set[Call], notes: set[Call]) -> None:
+        watch = memo.watch
+        if watch is None:
+            return
+        if watch.value is not memo.value and (watch.value is UNSET or watch.value != memo.value):
+            values.add(memo.call)
+        if watch.notes != memo.notes:
+            notes.add(memo.call)
+        watch.value, watch.notes = memo.value, memo.notes
+
+    def _mark(self, touched: Iterable[Input]) -> None:
+        todo: list[Memo] = []
+        for read in touched:
+            for memo in read.users:
+                if memo.state == FRESH:
+                    todo.append(memo)
+                memo.state = DIRTY
+        while todo:
+            memo = todo.pop()
+            if memo.watch is not None:
+                self._pending[memo] = None
+            for user, position in memo.users.items():
+                if user.state == FRESH:
+                    user.state = SUSPECT
+                    todo.append(user)
+                if user.state == SUSPECT:
+                    user.suspects[memo] = position
+
+    def refresh(self, memo: Memo) -> None:
+        """Make a memo right in this revision; for `Query` alone."""
+        if memo.state == BUSY:
+            start = self._stack.index(memo)
+            raise CycleError((*(m.call for m in self._stack[start:]), memo.call))
+        verify = memo.state == SUSPECT
+        memo.state = BUSY
+        self._stack.append(memo)
         try:
-            value = call[0](q, *call[1])
-        except Exception as exc:  # noqa: BLE001 - a bug costs freshness, never what is in force
-            value, error = old.value if old else _NOTHING, exc
+            if not verify or self._is_outdated(memo):
+                self._run(memo)
+            memo.state = FRESH
         finally:
-            self._running.pop()
-        same = old is not None and old.value == value
-        memo = Memo(
-            value=old.value if old and same else value,
-            deps=tuple(q.deps),
-            notes=tuple(q.notes),
-            changed_at=old.changed_at if old and same else self.revision,
-            verified_at=self.revision,
-            error=error,
-        )
-        self._link(call, old.deps if old else (), memo.deps)
-        self._memos[call] = memo
-        return memo
+            self._stack.pop()
+            if memo.state == BUSY:  # interrupted by what is no Exception
+                memo.state = DIRTY
+        memo.suspects = {}
+        memo.verified_at = self.revision
 
-    def _link(self, call: Call, old: tuple[Dep, ...], new: tuple[Dep, ...]) -> None:
-        for dep in set(old) - set(new):
-            self._users[dep].discard(call)
-            if not self._users[dep]:
-                del self._users[dep]
-        for dep in new:
-            self._users[dep].add(call)
+    def _is_outdated(self, memo: Memo) -> bool:
+        suspects = memo.suspects
+        for read, position in sorted(suspects.items(), key=_position):
+            if read.state == BUSY:
+                return True  # a cycle: running finds and names it
+            if read.state:
+                self.refresh(read)
+            if (read.noted_at if position == NOTES else read.changed_at) > memo.verified_at:
+                return True
+        return False
 
-
-class Query:
-    """All that a query may do: read a row, read an index, call a query, report."""
-
-    __slots__ = ("_engine", "deps", "notes")
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.deps: dict[Dep, None] = {}
-        self.notes: list[Any] = []
-
-    def row(self, kind: str, key: Hashable) -> Any | None:
-        """Return one row, or None; absence is remembered too."""
-        self.deps[kind, key] = None
-        return self._engine._tables[kind].rows.get(key)
-
-    def rows(self, kind: str, index: str, value: Hashable) -> list[Any]:
-        """Return the rows that `index` files under `value`, in key order."""
-        name = f"{kind}.{index}"
-        self.deps[name, value] = None
-        bucket = self._engine._tables[kind].buckets.get((name, value), {})
-        return [bucket[key] for key in sorted(bucket)]  # type: ignore[type-var]
-
-    def __call__(self, query: Callable[..., T], *args: Any) -> T:
-        """Return another query's value."""
-        self.deps[query, args] = None
-        value: T = self._engine._fetch((query, args)).good()
-        return value
-
-    def keys(self, kind: str, index: str, value: Hashable) -> tuple[Any, ...]:
-        """Keys filed under `value`, in order; only a change of membership counts as a change."""
-        return tuple(row.key for row in self.rows(kind, index, value))
-
-    def attempt(self, query: Callable[..., T], *args: Any) -> T | Failed:
-        """Another query's value, or `Failed` if it never had one."""
+    def _run(self, memo: Memo) -> None:
+        query, args = memo.call
+        self.runs[query] += 1
+        q = Query(self)
+        error = None
         try:
-            return self(query, *args)
-        except QueryFailedError as error:
-            return Failed(error)
+            value = query(q, *args)
+            if value == memo.value:
+                value = memo.value
+        except Exception as exc:  # noqa: BLE001 - a bug costs freshness, never what is in force
+            error, value = stripped(exc), memo.value
+            if (value is UNSET or value.__class__ is Never) and value != Never(exc):
+                value = Never(exc)
+        if error is not None or memo.error is not None:
+            self._fail(memo, error)
+        if value is not memo.value:
+            memo.value, memo.changed_at = value, self.revision
+        self._link(memo, q)
 
-    def notes_of(self, query: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-        """What a call and those below it reported."""
-        self.attempt(query, *args)
-        return self._engine._memos[query, args].notes
+    def _fail(self, memo: Memo, error: Exception | None) -> None:
+        old, memo.error = memo.error, error
+        if error is None:
+            self._failing.pop(memo.call, None)
+        else:
+            self._failing[memo.call] = error
+        if error is None or old is None or not same(old, error):
+            self._failures.add(memo.call)
 
-    def report(self, note: Any) -> None:
-        """Say something to the user; it lasts until this query next runs."""
-        self.notes.append(note)
+    def _link(self, memo: Memo, q: Query) -> None:
+        notes, old, new = tuple(q.notes), memo.reads, tuple(q.reads)
+        if notes != memo.notes:
+            memo.notes, memo.noted_at = notes, self.revision
+        if new == old:
+            return
+        memo.reads, memo.noted_at = new, self.revision
+        for read, position in q.reads.items():
+            read.users[memo] = position
+        for read in old:
+            if read not in q.reads:
+                self._release(read, memo)
+
+    def _release(self, read: Memo | Input, user: Memo) -> None:
+        del read.users[user]
+        if not read.users:
+            self._idle[read] = None
+
+    def _forget(self, memo: Memo) -> None:
+        del self.memos[memo.call]
+        if self._failing.pop(memo.call, None) is not None:
+            self._failures.add(memo.call)
+        for read in memo.reads:
+            self._release(read, memo)
+
+
+def _position(suspect: tuple[Memo, int]) -> int:
+    return suspect[1]
