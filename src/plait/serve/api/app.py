@@ -1,0 +1,285 @@
+"""The HTTP server: Kubernetes' paths, plait's pages, and where to listen.
+
+There is no authentication: whoever reaches the server may change the mesh.  So it listens on
+loopback and Unix sockets only, unless `insecure` says that the operator has seen to it otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from plait.base.errors import AddressInUseError, PlaitError, SettingsError
+from plait.config.store import Store
+from plait.serve.api import (
+    changes,
+    deletes,
+    discovery,
+    openapi,
+    paths,
+    plait_pages,
+    reads,
+    status,
+    watch,
+)
+from plait.serve.api.backend import Backend
+from plait.serve.api.pages import Pages
+from plait.serve.api.replies import reply
+from plait.serve.api.status import LIMIT, StatusError
+
+DEFAULT = "127.0.0.1:8870"
+"""Where the API listens unless told otherwise."""
+
+UNIX = "unix:"
+_SUBRESOURCES = ("", "status")
+_CLOSING = 2.0  # seconds that open requests have when the server stops
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_log = structlog.get_logger(__name__)
+
+
+def application(store: Store, pages: Pages) -> web.Application:
+    """The whole API as an aiohttp application."""
+    backend = Backend(store=store, pages=pages)
+    app = web.Application(client_max_size=LIMIT, middlewares=[_errors])
+    app.add_routes(_fixed(store))
+    app.add_routes(plait_pages.routes(backend))
+
+    async def core(request: web.Request) -> web.StreamResponse:
+        return await _dispatch(backend, request, "")
+
+    async def grouped(request: web.Request) -> web.StreamResponse:
+        return await _dispatch(backend, request, request.match_info["group"])
+
+    app.router.add_route("*", "/api/{version}/{tail:.+}", core)
+    app.router.add_route("*", "/apis/{group}/{version}/{tail:.+}", grouped)
+    app.router.add_route("*", "/{tail:.*}", _unknown)
+    return app
+
+
+async def serve(
+    store: Store,
+    pages: Pages,
+    addresses: Sequence[str],
+    *,
+    insecure: bool = False,
+    ready: Callable[[tuple[str, ...]], None] | None = None,
+) -> None:
+    """Serve on each of `addresses` (``host:port`` or ``unix:PATH``) until cancelled.
+
+    `ready` is told the addresses once all are open, port 0 replaced by the port there is.
+
+    Raises:
+        AddressInUseError: another process listens there.
+        SettingsError: an address cannot be read, or is open to other machines.
+    """
+    runner = web.AppRunner(
+        application(store, pages),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_CLOSING,
+    )
+    await runner.setup()
+    try:
+        opened = tuple([await _listen(runner, a, insecure=insecure) for a in addresses])
+        _log.info("api open", addresses=opened)
+        if ready is not None:
+            ready(opened)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, address: str, *, insecure: bool) -> str:
+    if address.startswith(UNIX):
+        return await _listen_on_path(runner, Path(address.removeprefix(UNIX)))
+    host, port = _parsed(address)
+    if not insecure and not _is_loopback(host):
+        raise SettingsError(
+            f'the API has no authentication and "{address}" can be reached from other machines: '
+            "listen on 127.0.0.1 or a Unix socket, or say that it shall be open (insecure)"
+        )
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise _not_opened(address, error) from error
+    server = site._server  # aiohttp does not tell the port otherwise
+    assert isinstance(server, asyncio.Server)  # noqa: S101
+    actual = server.sockets[0].getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{actual}"
+
+
+async def _listen_on_path(runner: web.AppRunner, path: Path) -> str:
+    if await asyncio.to_thread(_is_served, path):
+        raise AddressInUseError(f"{UNIX}{path}: another process listens there")
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+        await asyncio.to_thread(os.chmod, path, 0o600)
+    except OSError as error:
+        raise _not_opened(f"{UNIX}{path}", error) from error
+    return f"{UNIX}{path}"
+
+
+def _is_served(path: Path) -> bool:
+    """Does somebody answer on a Unix socket?  What a dead process left does not."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _not_opened(address: str, error: OSError) -> PlaitError:
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUseError(f"{address}: another process listens there")
+    return SettingsError(f"cannot listen on {address}: {error.strerror or error}")
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f'"{address}" is no address: write host:port or unix:PATH')
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _dispatch(backend: Backend, request: web.Request, group: str) -> web.StreamResponse:
+    target = paths.target(group, request.match_info["version"], request.match_info["tail"])
+    if target.subresource not in _SUBRESOURCES:
+        raise status.no_resource()
+    if target.name:
+        return await _one(backend, target, request)
+    return await _many(backend, target, request)
+
+
+async def _one(backend: Backend, target: paths.Target, request: web.Request) -> web.StreamResponse:
+    match request.method:
+        case "GET":
+            return await reads.get(backend, target, request)
+        case "PUT":
+            return await changes.replace(backend, target, request)
+        case "PATCH":
+            return await changes.change(backend, target, request)
+        case "DELETE" if not target.subresource:
+            return await deletes.delete(backend, target, request)
+        case _:
+            raise status.method_not_allowed()
+
+
+async def _many(backend: Backend, target: paths.Target, request: web.Request) -> web.StreamResponse:
+    match request.method:
+        case "GET" if paths.is_true(request.query, "watch"):
+            return await watch.watch(backend, target, request)
+        case "GET":
+            return await reads.listed(backend, target, request)
+        case "POST" if target.kind.namespaced == (target.namespace is not None):
+            return await changes.create(backend, target, request)
+        case "DELETE":
+            return await deletes.delete_many(backend, target, request)
+        case _:
+            raise status.method_not_allowed()
+
+
+def _fixed(store: Store) -> list[web.RouteDef]:
+    async def api(request: web.Request) -> web.Response:
+        return _discovered(request, core=True)
+
+    async def apis(request: web.Request) -> web.Response:
+        return _discovered(request, core=False)
+
+    async def version(request: web.Request) -> web.Response:
+        del request
+        return reply(discovery.version())
+
+    async def ready(request: web.Request) -> web.Response:
+        del request
+        if store.ready.is_set():
+            return web.Response(text="ok")
+        return web.Response(status=503, text="sources have not said everything yet\n")
+
+    async def alive(request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="ok")
+
+    return [
+        web.get("/api", api),
+        web.get("/apis", apis),
+        web.get("/version", version),
+        web.get("/readyz", ready),
+        web.get("/healthz", alive),
+        web.get("/livez", alive),
+        web.get("/api/{version}", _resources),
+        web.get("/apis/{group}", _group),
+        web.get("/apis/{group}/{version}", _resources),
+        web.get("/openapi/v3", _openapi_index),
+        web.get("/openapi/v3/api/{version}", _openapi),
+        web.get("/openapi/v3/apis/{group}/{version}", _openapi),
+    ]
+
+
+def _discovered(request: web.Request, *, core: bool) -> web.Response:
+    if not discovery.accepts_aggregated(request.headers.get("Accept", "")):
+        return reply(discovery.core_versions() if core else discovery.groups())
+    answer = reply(discovery.aggregated(core=core))
+    answer.headers["Content-Type"] = discovery.AGGREGATED
+    return answer
+
+
+async def _resources(request: web.Request) -> web.Response:
+    group, version = request.match_info.get("group", ""), request.match_info["version"]
+    found = discovery.resources(group, version)
+    if found is None:
+        raise web.HTTPNotFound(text="404 page not found\n")
+    return reply(found)
+
+
+async def _group(request: web.Request) -> web.Response:
+    found = discovery.group(request.match_info["group"])
+    if found is None:
+        raise web.HTTPNotFound(text="404 page not found\n")
+    return reply(found)
+
+
+async def _openapi_index(request: web.Request) -> web.Response:
+    del request
+    return reply(openapi.index())
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    found = openapi.document(request.match_info.get("group", ""), request.match_info["version"])
+    if found is None:
+        raise web.HTTPNotFound
+    return web.Response(body=found, content_type="application/json")
+
+
+async def _unknown(request: web.Request) -> web.Response:
+    del request
+    raise web.HTTPNotFound(text="404 page not found\n")
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except StatusError as error:
+        return reply(error.body, error.code)

@@ -1,0 +1,170 @@
+"""What there is: versions, groups and resources, plain and aggregated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version as package_version
+from typing import Any
+
+from plait.config.catalog import KINDS, Kind
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+_STATUS_VERBS = ["get", "patch", "update"]
+_MINOR = "37"  # of the Kubernetes whose API this follows
+
+
+def version() -> dict[str, str]:
+    """What ``/version`` answers: Kubernetes' version, as clients compare it, with plait's own."""
+    return {
+        "major": "1",
+        "minor": _MINOR,
+        "gitVersion": f"v1.{_MINOR}.0+plait.{package_version('plait')}",
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "",
+        "platform": "",
+    }
+
+
+def core_versions() -> dict[str, Any]:
+    """What ``/api`` answers."""
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+
+
+def groups() -> dict[str, Any]:
+    """What ``/apis`` answers."""
+    listed = [group(name) for name in _groups() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+
+
+def group(name: str) -> dict[str, Any] | None:
+    """What ``/apis/GROUP`` answers; None: there is no such group."""
+    versions = _versions(name)
+    if not versions or not name:
+        return None
+    listed = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions]
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": name,
+        "versions": listed,
+        "preferredVersion": listed[0],
+    }
+
+
+def resources(name: str, version: str) -> dict[str, Any] | None:
+    """What ``/api/v1`` and ``/apis/GROUP/VERSION`` answer; None: there is no such version."""
+    kinds = _kinds(name, version)
+    if not kinds:
+        return None
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{name}/{version}" if name else version,
+        "resources": [entry for kind in kinds for entry in _plain(kind)],
+    }
+
+
+def aggregated(*, core: bool) -> dict[str, Any]:
+    """All of ``/api`` or all of ``/apis`` in one answer."""
+    names = [name for name in _groups() if (not name) == core]
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": [_aggregated(name) for name in names],
+    }
+
+
+def accepts_aggregated(accept: str) -> bool:
+    """Does a client ask for the aggregated form, v2?"""
+    wanted = {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"}
+    return any(
+        wanted <= {part.strip() for part in media.split(";")[1:]} for media in accept.split(",")
+    )
+
+
+def group_versions() -> list[tuple[str, str]]:
+    """Every group with each of its versions, the preferred first."""
+    return [(name, version) for name in _groups() for version in _versions(name)]
+
+
+def _groups() -> list[str]:
+    return sorted({kind.group for kind in KINDS.values()})
+
+
+def _versions(name: str) -> list[str]:
+    return list(
+        dict.fromkeys(v for kind in KINDS.values() if kind.group == name for v in kind.versions)
+    )
+
+
+def kinds_of(name: str, version: str) -> list[Kind]:
+    """Kinds that a group has in a version, by plural."""
+    return _kinds(name, version)
+
+
+def _kinds(name: str, version: str) -> list[Kind]:
+    found: Iterable[Kind] = KINDS.values()
+    return sorted(
+        (k for k in found if k.group == name and version in k.versions), key=lambda k: k.plural
+    )
+
+
+def _plain(kind: Kind) -> list[dict[str, Any]]:
+    resource: dict[str, Any] = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": _VERBS,
+    }
+    if kind.short:
+        resource["shortNames"] = list(kind.short)
+    if kind.group.endswith("istio.io"):
+        resource["categories"] = ["istio-io"]
+    below = {
+        "name": f"{kind.plural}/status",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": _STATUS_VERBS,
+    }
+    return [resource, below]
+
+
+def _aggregated(name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "creationTimestamp": None},
+        "versions": [
+            {
+                "version": version,
+                "freshness": "Current",
+                "resources": [_resource(name, version, kind) for kind in _kinds(name, version)],
+            }
+            for version in _versions(name)
+        ],
+    }
+
+
+def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
+    response: Mapping[str, str] = {"group": name, "version": version, "kind": kind.kind}
+    found: dict[str, Any] = {
+        "resource": kind.plural,
+        "responseKind": response,
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": _VERBS,
+        "subresources": [
+            {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS}
+        ],
+    }
+    if kind.short:
+        found["shortNames"] = list(kind.short)
+    if kind.group.endswith("istio.io"):
+        found["categories"] = ["istio-io"]
+    return found

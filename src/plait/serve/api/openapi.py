@@ -1,0 +1,92 @@
+"""OpenAPI v3 documents of each group version, made from the structs of the kinds.
+
+``kubectl explain`` reads the schemas; ``kubectl apply`` looks whether patches of a kind have the
+parameter ``fieldValidation``, and then leaves validation to the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from plait.base.digest import digest
+from plait.config.catalog import Kind
+from plait.serve.api import discovery, schemas
+
+_VALIDATED = ("post", "put", "patch")
+_ACTIONS = {
+    "get": "get",
+    "post": "post",
+    "put": "put",
+    "patch": "patch",
+    "delete": "delete",
+}
+_PATCHES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+
+
+def index() -> dict[str, Any]:
+    """What ``/openapi/v3`` answers: where each document is, with a hash of its content."""
+    paths = {}
+    for group, version in discovery.group_versions():
+        path = f"apis/{group}/{version}" if group else f"api/{version}"
+        content = digest(document(group, version) or b"")
+        paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={content}"}
+    return {"paths": paths}
+
+
+@cache
+def document(group: str, version: str) -> bytes | None:
+    """The document of a group version, as JSON; None: there is no such version."""
+    kinds = discovery.kinds_of(group, version)
+    if not kinds:
+        return None
+    return msgspec.json.encode(
+        {
+            "openapi": "3.0.0",
+            "info": {"title": "plait", "version": discovery.version()["gitVersion"]},
+            "paths": {path: item for kind in kinds for path, item in _paths(kind, version)},
+            "components": {"schemas": schemas.components(kinds, version)},
+        }
+    )
+
+
+def _paths(kind: Kind, version: str) -> Iterator[tuple[str, Any]]:
+    root = f"/apis/{kind.group}/{version}" if kind.group else f"/api/{version}"
+    if kind.namespaced:
+        root += "/namespaces/{namespace}"
+    collection, one = f"{root}/{kind.plural}", f"{root}/{kind.plural}/{{name}}"
+    yield collection, {m: _operation(kind, version, m, "list") for m in ("get", "post", "delete")}
+    yield one, {m: _operation(kind, version, m, "") for m in ("get", "put", "patch", "delete")}
+
+
+def _operation(kind: Kind, version: str, method: str, whole: str) -> dict[str, Any]:
+    action = {("get", "list"): "list", ("delete", "list"): "deletecollection"}.get(
+        (method, whole), _ACTIONS[method]
+    )
+    name = schemas.name_of(kind, version)
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    content = {"application/json": {"schema": reference}}
+    found: dict[str, Any] = {
+        "operationId": f"{action}{version.title()}{kind.kind}",
+        "responses": {"200": {"description": "OK", "content": content}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": schemas.named(kind, version),
+    }
+    if method in _VALIDATED:
+        names = ("dryRun", "fieldManager", "fieldValidation")
+        found["parameters"] = [_parameter(name) for name in names]
+        media = _PATCHES if method == "patch" else ("application/json",)
+        found["requestBody"] = {"content": {name: {"schema": reference} for name in media}}
+    return found
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}

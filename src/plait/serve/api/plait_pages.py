@@ -1,0 +1,167 @@
+"""plait's own pages below ``/plait/v1``: JSON, or server-sent events with ``?watch=1``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import version as package_version
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from plait.config.catalog import KINDS
+from plait.serve.api import status
+from plait.serve.api.backend import Backend
+from plait.serve.api.paths import is_true
+from plait.serve.api.replies import reply
+
+ROOT = "/plait/v1"
+SILENCE = 15.0
+"""Seconds after which a quiet stream of events gets a comment, which finds dead clients."""
+
+_LONGEST = 3600.0  # seconds that one may wait for delivery
+_PARTS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
+
+
+def routes(backend: Backend) -> list[web.RouteDef]:
+    """All pages."""
+    shown = _Shown(backend)
+    return [
+        web.get(f"{ROOT}/version", shown.version),
+        web.get(f"{ROOT}/faults", shown.faults),
+        web.get(f"{ROOT}/status", shown.status),
+        web.get(f"{ROOT}/proxies", shown.proxies),
+        web.get(f"{ROOT}/proxies/{{id:.+}}/config/{{what}}", shown.config),
+        web.get(f"{ROOT}/why/resource", shown.why_resource),
+        web.get(f"{ROOT}/delivered", shown.delivered),
+    ]
+
+
+class _Shown:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._pages = backend.pages
+
+    async def version(self, request: web.Request) -> web.Response:
+        del request
+        store = self._backend.store
+        return reply(
+            {
+                "version": package_version("plait"),
+                "revision": store.revision,
+                "instance": store.instance,
+                "ready": store.ready.is_set(),
+            }
+        )
+
+    async def faults(self, request: web.Request) -> web.Response:
+        """Documents that cannot be read, and objects that several sources define."""
+        del request
+        store = self._backend.store
+        faults = [fault for name in sorted(store.faults) for fault in store.faults[name]]
+        conflicts = [
+            {
+                "object": str(record.key),
+                "key": record.key,
+                "inForce": record.origin,
+                "others": [other.origin for other in others],
+            }
+            for kind in KINDS.values()
+            for record in store.records(kind.table)
+            if (others := store.conflicts(record.key))
+        ]
+        problems = [
+            {"object": str(record.key), "origin": record.origin, "problems": record.problems}
+            for kind in KINDS.values()
+            for record in store.records(kind.table)
+            if record.problems
+        ]
+        return reply({"faults": faults, "conflicts": conflicts, "problems": problems})
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "status", self._pages.status)
+
+    async def proxies(self, request: web.Request) -> web.StreamResponse:
+        return await self._page(request, "proxies", self._pages.proxies)
+
+    async def config(self, request: web.Request) -> web.Response:
+        proxy, what = request.match_info["id"], request.match_info["what"]
+        if what not in _PARTS:
+            raise status.bad_request(f'no such part: "{what}"; there are {", ".join(_PARTS)}')
+        found = self._pages.config(proxy, what)
+        if found is None:
+            raise status.StatusError(404, "NotFound", f'proxy "{proxy}" is not connected')
+        return reply(found)
+
+    async def why_resource(self, request: web.Request) -> web.Response:
+        query = request.query
+        kind, name = query.get("type", ""), query.get("name", "")
+        if not kind or not name:
+            raise status.bad_request("type and name of the resource are needed")
+        found = self._pages.why_resource(kind, name, query.get("proxy", ""))
+        if found is None:
+            raise status.StatusError(404, "NotFound", f'there is no {kind} "{name}"')
+        return reply(found)
+
+    async def delivered(self, request: web.Request) -> web.Response:
+        """Wait until a revision is with every proxy; 504 tells which page says what is missing."""
+        revision = _whole(request.query.get("revision", ""), self._backend.store.revision)
+        seconds = min(_whole(request.query.get("timeout", ""), 30), _LONGEST)
+        try:
+            async with asyncio.timeout(seconds):
+                return reply(await self._pages.delivered(revision))
+        except TimeoutError as error:
+            told = (
+                f"revision {revision} is not with every proxy after {seconds} s: "
+                f"{ROOT}/proxies says what is missing"
+            )
+            raise status.StatusError(504, "Timeout", told) from error
+
+    async def _page(
+        self, request: web.Request, name: str, page: Callable[[], Any]
+    ) -> web.StreamResponse:
+        if not is_true(request.query, "watch"):
+            return reply(page())
+        wake = asyncio.Event()
+        stop = self._pages.follow(name, wake.set)
+        try:
+            return await _stream(request, wake, page)
+        finally:
+            stop()
+
+
+async def _stream(
+    request: web.Request, wake: asyncio.Event, page: Callable[[], Any]
+) -> web.StreamResponse:
+    """Send the page now and whenever it is another; a slow reader gets the newest only."""
+    answer = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    )
+    await answer.prepare(request)
+    last = b""
+    try:
+        while True:
+            body = msgspec.json.encode(page())
+            await answer.write(b": quiet\n\n" if body == last else b"data: " + body + b"\n\n")
+            last = body
+            await _until(wake)
+    except ConnectionResetError:
+        return answer  # the client left
+
+
+async def _until(wake: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(SILENCE):
+            await wake.wait()
+    except TimeoutError:
+        return
+    wake.clear()
+
+
+def _whole(text: str, default: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or len(text) > 18:
+        raise status.bad_request(f'"{text}" is not a whole number')
+    return int(text)
