@@ -26,6 +26,7 @@ class Diagnostic(Struct, frozen=True, kw_only=True):
         message: what is wrong, with the value, in lower case.
         hint: what to do about it.
         related: other objects that take part.
+        locator: ``file:line:column`` of the field, where the source has lines; empty: unknown.
     """
 
     code: str
@@ -35,6 +36,7 @@ class Diagnostic(Struct, frozen=True, kw_only=True):
     message: str
     hint: str = ""
     related: tuple[Key, ...] = ()
+    locator: str = ""
 
     def __str__(self) -> str:
         """``PLT2004 spec.…: message. hint``, without the subject."""

@@ -29,10 +29,16 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A document of which not even the key can be read."""
+    """A document of which not even the key can be read.
+
+    Attributes:
+        problem: with the way out.
+        code: ``PLT1002`` for an unknown kind, which is only a warning.
+    """
 
     origin: Origin
-    problem: str  # with the way out
+    problem: str
+    code: str = "PLT1001"
 
 
 class Batch(Struct, frozen=True, kw_only=True):
