@@ -1,0 +1,158 @@
+"""Gateways: what proxies at the edge listen to, and which VirtualServices they serve."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config import names
+from plait.config.kinds import gateway as kinds
+from plait.config.meta import Key, Object
+from plait.mesh import ir, virtual_services
+from plait.mesh.virtual_hosts import Entry, Table, context
+
+_HTTP = frozenset({"HTTP", "HTTP2", "GRPC"})
+
+
+class Served(Struct, frozen=True, kw_only=True, cache_hash=True):
+    """One server of a Gateway.
+
+    Attributes:
+        bind: address; empty: all.
+        http: requests are routed; False: bytes are passed on.
+        hosts: namespace (``*``: any) and host.
+        redirect: plain requests are answered 301.
+    """
+
+    gateway: Key
+    index: int
+    created: float
+    port: int
+    bind: str
+    http: bool
+    hosts: tuple[tuple[str, str], ...]
+    redirect: bool = False
+
+
+def path(key: Key) -> str:
+    """``namespace/name``: how VirtualServices name a Gateway."""
+    return f"{key.namespace}/{key.name}"
+
+
+def servers(q: Query, key: Key) -> tuple[Served, ...]:
+    """The plaintext servers of a Gateway; those of other protocols are not served yet."""
+    found: Object[kinds.Gateway] | None = q.row("Gateway", key)
+    if found is None:
+        return ()
+    return tuple(
+        Served(
+            gateway=key,
+            index=i,
+            created=found.created,
+            port=server.port.number,
+            bind=server.bind,
+            http=server.port.protocol.upper() in _HTTP,
+            hosts=tuple(_host(host, key.namespace) for host in server.hosts),
+            redirect=server.tls is not None and server.tls.https_redirect,
+        )
+        for i, server in enumerate(found.spec.servers)
+        if server.port.protocol.upper() in (*_HTTP, "TCP")
+    )
+
+
+def _host(written: str, namespace: str) -> tuple[str, str]:
+    space, _, host = written.rpartition("/")
+    return ("*" if not space else namespace if space == "." else space, host)
+
+
+def served(q: Query, view: ir.View) -> tuple[Served, ...]:
+    """All servers of the Gateways that select the proxies of `view`, older Gateways first."""
+    keys = [chosen.key for chosen in view.selected if chosen.key.kind == "Gateway"]
+    found = [server for key in keys for server in q(servers, key)]
+    return tuple(sorted(found, key=lambda one: (one.created, one.gateway, one.index)))
+
+
+def on_port(q: Query, view: ir.View, port: int) -> tuple[Served, ...]:
+    """Servers on one port, older Gateways first."""
+    return tuple(server for server in q(served, view) if server.port == port)
+
+
+def table(q: Query, view: ir.View, port: int) -> Table | None:
+    """Hosts that the HTTP servers on `port` serve; None: there is no such server.
+
+    A host is served where a server's and a VirtualService's hosts meet; several VirtualServices
+    for one host follow each other, older first.  Everything else is answered 404.
+    """
+    http = tuple(server for server in q(on_port, view, port) if server.http)
+    if not http:
+        return None
+    rules: defaultdict[str, dict[Key, set[str]]] = defaultdict(dict)
+    redirects: set[str] = set()
+    for server in http:
+        for key in q(virtual_services.bound, path(server.gateway)):
+            for host in q(meeting, server.hosts, key):
+                rules[host].setdefault(key, set()).add(path(server.gateway))
+                redirects |= {host} if server.redirect else set()
+        redirects |= {h for _, h in server.hosts if server.redirect}
+    entries = [
+        _entry(q, view, port, host, rules.get(host, {}), redirect=host in redirects)
+        for host in sorted({*rules, *redirects})
+    ]
+    if all(entry.domains != ("*",) for entry in entries):
+        entries.append(Entry(name=f"blackhole:{port}", domains=("*",)))
+    return Table(entries=tuple(entries))
+
+
+def _entry(
+    q: Query, view: ir.View, port: int, host: str, rules: dict[Key, set[str]], *, redirect: bool
+) -> Entry:
+    ages = {key: _age(q, key) for key in rules}
+    return Entry(
+        name=f"{host}:{port}",
+        domains=(host.lower(),),
+        host=host,
+        port=port,
+        rules=tuple(
+            context(q, view, key, port, tuple(sorted(rules[key])))
+            for key in sorted(rules, key=ages.__getitem__)
+        ),
+        require_tls=redirect,
+    )
+
+
+def _age(q: Query, key: Key) -> tuple[float, Key]:
+    found = q(virtual_services.rule, key)
+    return (found.created if found else 0.0, key)
+
+
+def meeting(q: Query, hosts: tuple[tuple[str, str], ...], key: Key) -> tuple[str, ...]:
+    """Hosts that both a server and a VirtualService name: of two that overlap the narrower one."""
+    found = q(virtual_services.rule, key)
+    if found is None or not found.http:
+        return ()
+    return tuple(sorted(set(_narrower(found, hosts))))
+
+
+def _narrower(found: virtual_services.Rule, hosts: tuple[tuple[str, str], ...]) -> list[str]:
+    met = []
+    for space, wanted in hosts:
+        if space not in ("*", found.key.namespace):
+            continue
+        for host in found.hosts:
+            if names.matches(wanted, host):
+                met.append(host)
+            elif names.matches(host, wanted):
+                met.append(wanted)
+    return met
+
+
+def streams(q: Query, view: ir.View, server: Served) -> tuple[Key, ...]:
+    """VirtualServices with routes of connections for a TCP server, older first."""
+    found = []
+    for key in q(virtual_services.bound, path(server.gateway)):
+        rule = q(virtual_services.rule, key)
+        if rule is not None and rule.streams and _narrower(rule, server.hosts):
+            found.append(key)
+    return tuple(found)

@@ -1,0 +1,285 @@
+"""Which listeners a view has, and what shares them.
+
+Requests of all hosts on a port share ``0.0.0.0_PORT`` and are told apart by ``Host``.  Bytes need
+an address of their own: ``VIP_PORT`` for each virtual IP, ``ENDPOINT_PORT`` for headless Services,
+a server name for TLS; what has none of these takes the rest of ``0.0.0.0_PORT``, the older host
+first.  What is not captured cannot know where it was going: everything is at ``127.0.0.1_PORT``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from plait.base.query import Query
+from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.meta import Key
+from plait.mesh import called as calls
+from plait.mesh import clusters, endpoints, gateways, ir, scopes, virtual_services
+from plait.mesh.called import Called
+from plait.mesh.listeners import CAPTURE_PORT, Plan
+from plait.mesh.streams import Stream
+from plait.mesh.virtual_hosts import context
+
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - listeners of a proxy accept from everywhere
+LOOPBACK = "127.0.0.1"
+PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
+_SECURE = (ir.Protocol.TLS, ir.Protocol.HTTPS)
+
+
+def plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
+    """Every outbound listener of a view, by name; explicit ones replace those they collide with."""
+    if view.role is ir.Role.GATEWAY:
+        return tuple(q(gateway_plans, view))
+    captured = view.interception is ir.Interception.REDIRECT
+    port_plans = captured_plans if captured else bound_plans
+    found = {plan.name: plan for plan in q(explicit_plans, view)}
+    if captured:
+        found.setdefault("virtualOutbound", q(capture_plan, view.scope))
+    for number in q(calls.by_port, view):
+        for plan in q(port_plans, view, number):
+            found.setdefault(plan.name, plan)
+    return tuple(found[name] for name in sorted(found))
+
+
+def capture_plan(q: Query, scope: Key | None) -> Plan:
+    """The listener that everything outbound is handed to first."""
+    return Plan(
+        name="virtualOutbound",
+        address=ANY_ADDRESS,
+        port=CAPTURE_PORT,
+        bind=True,
+        streams=(q(unknown, scope),),
+        capture=True,
+    )
+
+
+def unknown(q: Query, scope: Key | None) -> Stream:
+    """Connections to where no host is known: passed on, or closed."""
+    allowed = q(scopes.allows_unknown, scope)
+    name = "virtualOutbound-catchall-tcp"
+    return Stream(name=name, cluster=PASSTHROUGH if allowed else BLACK_HOLE)
+
+
+def captured_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
+    """Listeners on one port, reached by hand-over."""
+    found: dict[str, Plan] = {}
+    hosts = sorted(q(calls.on_port, view, number), key=lambda one: one.age)
+    owners: dict[str, Called] = {}
+    rest: list[Stream] = []
+    candidates: list[Called] = []
+    for one in hosts:
+        if one.port.protocol.is_http:
+            continue
+        addresses = tuple(_addresses(q, one))
+        if not addresses and not one.headless:
+            candidates += [] if _is_secure(one) else [one]
+            rest += [_secure(q, view, one)] if _is_secure(one) else []
+        for address in addresses:
+            if "/" in address:
+                rest.append(_stream(q, view, one, prefixes=(address,)))
+            elif (owner := owners.setdefault(address, one)) is one:
+                plan = _own(q, view, one, address)
+                found[plan.name] = plan
+            else:
+                q.report(conflict(one, owner, f"{address}:{number}"))
+    requests = any(one.is_routed and not _has_own(one) for one in hosts)
+    rest += _remainder(q, view, candidates, f"{ANY_ADDRESS}:{number}")
+    if requests or rest:
+        table = str(number) if requests else ""
+        plan = _shared(q, view, rest, number, table)
+        found[plan.name] = plan
+    return tuple(found[name] for name in sorted(found))
+
+
+def _has_own(one: Called) -> bool:
+    """Whether a host whose protocol is detected has an address of its own to listen on."""
+    return not one.port.protocol.is_http and any("/" not in each for each in one.addresses)
+
+
+def _addresses(q: Query, one: Called) -> Iterator[str]:
+    """Where a host is reached; a headless one is reached at its endpoints."""
+    yield from one.addresses
+    if one.headless and not one.is_routed:
+        yield from sorted({found.address for found in q(endpoints.endpoints, one.host)})
+
+
+def _own(q: Query, view: ir.View, one: Called, address: str) -> Plan:
+    number = one.port.number
+    routed = one.port.protocol is ir.Protocol.AUTO
+    stream = _stream(q, view, one)
+    if one.headless and one.resolution is not ir.Resolution.ORIGINAL:
+        stream = Stream(name=stream.name, cluster=PASSTHROUGH, origin=stream.origin)
+    return Plan(
+        name=f"{address}_{number}",
+        address=address,
+        port=number,
+        table=f"{one.host.name}:{number}" if routed else "",
+        streams=(stream,),
+    )
+
+
+def _shared(q: Query, view: ir.View, rest: list[Stream], number: int, table: str) -> Plan:
+    if not any(stream.takes_all for stream in rest):
+        rest = [*rest, q(unknown, view.scope)]
+    return Plan(
+        name=f"{ANY_ADDRESS}_{number}",
+        address=ANY_ADDRESS,
+        port=number,
+        table=table,
+        streams=tuple(rest),
+    )
+
+
+def _remainder(q: Query, view: ir.View, candidates: list[Called], address: str) -> Iterable[Stream]:
+    """The host that takes what is left of a port: the oldest declared as bytes.
+
+    Where there is none, a lone host whose protocol is detected.  PLT3001 names the others.
+    """
+    opaque = [one for one in candidates if one.port.protocol is not ir.Protocol.AUTO]
+    for loser in opaque[1:]:
+        q.report(conflict(loser, opaque[0], address))
+    if opaque:
+        return (_stream(q, view, opaque[0]),)
+    return (_stream(q, view, candidates[0]),) if len(candidates) == 1 else ()
+
+
+def _is_secure(one: Called) -> bool:
+    return one.port.protocol in _SECURE
+
+
+def _secure(q: Query, view: ir.View, one: Called) -> Stream:
+    return _stream(q, view, one, server_names=(one.host.name,))
+
+
+def _stream(
+    q: Query,
+    view: ir.View,
+    one: Called,
+    *,
+    prefixes: tuple[str, ...] = (),
+    server_names: tuple[str, ...] = (),
+) -> Stream:
+    name, number = one.host.name, one.port.number
+    key = q(virtual_services.chosen, view, name)
+    rule = q(virtual_services.rule, key) if key else None
+    cluster = clusters.outbound_name(number, "", name)
+    return Stream(
+        name="-".join((cluster, *prefixes)),
+        cluster=cluster,
+        prefixes=prefixes,
+        server_names=() if server_names == ("*",) else server_names,
+        rules=(q(context, view, rule.key, number),) if rule and rule.streams else (),
+        origin=one.host.owners,
+    )
+
+
+def bound_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
+    """The listener on one port of a sidecar to which nothing is handed over."""
+    hosts = sorted(q(calls.on_port, view, number), key=lambda one: one.age)
+    requests = any(one.is_routed for one in hosts)
+    rest = [_secure(q, view, one) for one in hosts if _is_secure(one)]
+    bytes_ = [one for one in hosts if not one.port.protocol.is_http and not _is_secure(one)]
+    rest += _remainder(q, view, bytes_, f"{LOOPBACK}:{number}")
+    plan = Plan(
+        name=f"{LOOPBACK}_{number}",
+        address=LOOPBACK,
+        port=number,
+        bind=True,
+        table=str(number) if requests else "",
+        streams=tuple(rest),
+    )
+    return (plan,)
+
+
+def explicit_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
+    """Egress listeners that a Sidecar gives a port, in its order."""
+    found = []
+    for listener in q(scopes.egress, view.scope):
+        if listener.port is None:
+            continue
+        name = scopes.listener_name(listener, view.interception)
+        address, binds = scopes.bound_address(listener, view.interception)
+        routed = listener.port.protocol.upper() in ("HTTP", "HTTP2", "GRPC", "HTTP_PROXY", "")
+        found.append(
+            Plan(
+                name=name,
+                address=address,
+                port=listener.port.number,
+                bind=binds,
+                table=name if routed else "",
+                streams=() if routed else _explicit_stream(q, view, listener),
+            )
+        )
+    return tuple(found)
+
+
+def _explicit_stream(q: Query, view: ir.View, listener: scopes.Egress) -> tuple[Stream, ...]:
+    """The oldest host with the listener's port, else the oldest with any."""
+    number = listener.port.number if listener.port else 0
+    hosts = sorted(q(calls.through, view, listener.hosts), key=lambda one: one.age)
+    same = [one for one in hosts if one.port.number == number]
+    return tuple(_stream(q, view, one) for one in (same or hosts)[:1])
+
+
+def gateway_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
+    """Listeners of a gateway; PLT3001: requests and bytes cannot share a port, the older has it."""
+    found: dict[str, Plan] = {}
+    winners: dict[str, gateways.Served] = {}
+    for server in q(gateways.served, view):
+        address = server.bind or ANY_ADDRESS
+        name = f"{address}_{server.port}"
+        winner = winners.setdefault(name, server)
+        if winner is server:
+            plan = _gateway_plan(q, view, server, address)
+            found.update({name: plan} if plan else {})
+        elif not (winner.http and server.http):
+            q.report(_server_conflict(server, winner, f"{address}:{server.port}"))
+    return tuple(found[name] for name in sorted(found))
+
+
+def _gateway_plan(q: Query, view: ir.View, server: gateways.Served, address: str) -> Plan | None:
+    name = f"{address}_{server.port}"
+    streams: tuple[Stream, ...] = ()
+    if not server.http:
+        rules = tuple(
+            context(q, view, key, server.port, (gateways.path(server.gateway),))
+            for key in q(gateways.streams, view, server)
+        )
+        streams = (Stream(name=name, cluster="", rules=rules, origin=(server.gateway,)),)
+        if not rules:
+            return None
+    return Plan(
+        name=name,
+        address=address,
+        port=server.port,
+        bind=True,
+        table=f"http.{server.port}" if server.http else "",
+        streams=streams,
+        edge=True,
+    )
+
+
+def _server_conflict(loser: gateways.Served, winner: gateways.Served, address: str) -> Diagnostic:
+    return Diagnostic(
+        code="PLT3001",
+        severity=Severity.ERROR,
+        subject=loser.gateway,
+        path=f"spec.servers[{loser.index}].port",
+        message=f"not in force: {address} belongs to the older {winner.gateway}",
+        hint="Choose another port, or the same protocol",
+        related=(winner.gateway,),
+    )
+
+
+def conflict(loser: Called, winner: Called, address: str) -> Diagnostic:
+    """PLT3001: two hosts want one address."""
+    first = winner.host.owners[0]
+    return Diagnostic(
+        code="PLT3001",
+        severity=Severity.ERROR,
+        subject=loser.host.owners[0],
+        message=f"port {loser.port.number} of {loser.host.name} is not reached at {address}: "
+        f"it belongs to the older {first}",
+        hint="Give it an address or a port of its own",
+        related=(first,),
+    )

@@ -1,0 +1,73 @@
+"""Connections whose bytes are passed on: a host's chains, and VirtualServices' tcp routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config.kinds import virtual_service as kinds
+from plait.config.meta import Key, Object
+from plait.mesh import destinations, ir
+from plait.mesh.destinations import Context
+from plait.mesh.routes import applies
+
+_ANY = kinds.L4MatchAttributes()
+
+
+class Stream(Struct, frozen=True, kw_only=True, cache_hash=True):
+    """Where the connections of a chain go.
+
+    Attributes:
+        name: of its chains.
+        cluster: where they go when no rule says; empty: they are closed.
+        prefixes: of destination addresses; empty: any.
+        server_names: of TLS connections; empty: any connection.
+        rules: VirtualServices, whose tcp routes follow each other.
+    """
+
+    name: str
+    cluster: str
+    prefixes: tuple[str, ...] = ()
+    server_names: tuple[str, ...] = ()
+    rules: tuple[Context, ...] = ()
+    origin: tuple[Key, ...] = ()
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it is for every connection of its listener."""
+        return not self.prefixes and not self.server_names
+
+
+def chains(q: Query, stream: Stream) -> tuple[ir.Chain, ...]:
+    """The chains of a stream: routes with subnets, then what takes the rest of it."""
+    found: list[ir.Chain] = []
+    for prefixes, to, origin in _targets(q, stream):
+        suffix = f"-{len(found)}" if prefixes else ""
+        match = ir.ChainMatch(
+            prefixes=prefixes or stream.prefixes,
+            transport="tls" if stream.server_names else "",
+            server_names=stream.server_names,
+        )
+        action = ir.TcpChain(stat_prefix=to[0].cluster if len(to) == 1 else stream.name, to=to)
+        found.append(
+            ir.Chain(name=f"{stream.name}{suffix}", match=match, action=action, origin=origin)
+        )
+        if not prefixes:
+            break
+    return tuple(found)
+
+
+def _targets(
+    q: Query, stream: Stream
+) -> Iterator[tuple[tuple[str, ...], tuple[ir.Weighted, ...], tuple[Key, ...]]]:
+    for context in stream.rules:
+        found: Object[kinds.VirtualService] | None = q.row("VirtualService", context.key)
+        for i, route in enumerate(found.spec.tcp if found else ()):
+            for j, match in enumerate(route.match or (_ANY,)):
+                if route.route and applies(context, match, f"tcp[{i}].match[{j}]"):
+                    to = destinations.streams(q, context, route, f"spec.tcp[{i}]")
+                    yield match.destination_subnets, to, (context.key, *stream.origin)
+    if stream.cluster:
+        yield (), (ir.Weighted(cluster=stream.cluster),), stream.origin

@@ -1,0 +1,56 @@
+"""What a subscription watches: from type, name and placement to the call that answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.base.query import Call, Query
+from plait.mesh import ir
+from plait.xds import clusters, endpoints, extensions, listeners, routes
+from plait.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Absent, Answer
+
+
+def wildcard(type_url: str, placement: ir.Placement) -> tuple[Call, ...]:
+    """Calls whose values (`Named` entries) are together all resources of a type.
+
+    The outbound part is shared by equal views and the inbound part by replicas.  Empty: the type
+    is asked for by name.
+    """
+    modules: dict[str, Any] = {CLUSTER: clusters, LISTENER: listeners}
+    module = modules.get(type_url)
+    if module is None:
+        return ()
+    outbound: Call = (module.outbound_names, (placement.view,))
+    if placement.inbound is None:
+        return (outbound,)
+    return outbound, (module.inbound_names, (placement.inbound,))
+
+
+def named(type_url: str, name: str, placement: ir.Placement) -> Call:
+    """The call whose `Answer` is one resource; what does not exist is Absent."""
+    view = placement.view
+    if type_url == ENDPOINTS:
+        return endpoints.endpoints, (view, placement.locality, name)
+    if type_url == ROUTES:
+        return routes.table, (view, name)
+    if type_url == EXTENSION:
+        return extensions.extension, (view, name)
+    if type_url in (CLUSTER, LISTENER):
+        return of_wildcard, (type_url, placement, name)
+    return absent, (type_url, name)
+
+
+def of_wildcard(q: Query, type_url: str, placement: ir.Placement, name: str) -> Answer:
+    """A cluster or listener asked for by its name."""
+    for query, arguments in wildcard(type_url, placement):
+        for entry in q(query, *arguments):
+            if entry.name == name:
+                answer: Answer = q(entry.query, *entry.args)
+                return answer
+    return Absent()
+
+
+def absent(q: Query, type_url: str, name: str) -> Answer:
+    """A type that plait does not serve."""
+    del q, type_url, name
+    return Absent()
