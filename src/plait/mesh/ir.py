@@ -4,7 +4,7 @@ Values only: frozen, in a decided order, in plait's units (seconds, bytes, perce
 files are not here, or a line inserted at the top of one would re-send every route below it.
 """
 
-# budget: 560 lines, the vocabulary of the whole pipeline
+# budget: 580 lines, the vocabulary of the whole pipeline
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -486,6 +486,8 @@ class Listener(Struct, frozen=True, kw_only=True):
         detect: protocols are told from the first bytes.
         detect_timeout: seconds; 0: wait for ever.
         inspect_tls: server name and ALPN are read.
+        uninspected: ports on which the server may speak first, so nothing waits for the caller's
+            bytes.
     """
 
     name: str
@@ -497,6 +499,7 @@ class Listener(Struct, frozen=True, kw_only=True):
     detect: bool = False
     detect_timeout: float = 0.0
     inspect_tls: bool = False
+    uninspected: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
     default: Chain | None = None
     access_log: AccessLog | None = None
@@ -521,7 +524,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     Attributes:
         name: ``outbound|9080|v2|reviews.demo.svc.cluster.local`` and the like, as Istio's.
         connect_timeout: seconds.
-        http2: HTTP/2 is spoken; `detected`: whatever the caller speaks.
+        http1, http2: it is spoken; `detected`: whatever the caller speaks; none: bytes.
         endpoints: inline, for hosts resolved by DNS and for the application itself.
         source: address that connections come from; empty: any.
         service: fully qualified host name, and namespace: in the cluster's metadata.
@@ -531,6 +534,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     resolution: Resolution
     balance: Balance = Balance.LEAST_REQUEST
     connect_timeout: float = 10.0
+    http1: bool = False
     http2: bool = False
     detected: bool = False
     endpoints: tuple[Endpoint, ...] = ()
@@ -539,6 +543,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     service: str = ""
     namespace: str = ""
     subset: str = ""
+    port: str = ""  # name of the host's port: key into `Endpoint.ports`
     origin: tuple[Key, ...] = ()
 
 

@@ -1,0 +1,269 @@
+"""Clusters: where a host's requests go, for each port and subset; and what a workload serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config import names
+from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.meta import Key
+from plait.mesh import endpoints, ir, rules, visibility
+from plait.mesh.hosts import host as host_query
+
+PASSTHROUGH = "PassthroughCluster"
+BLACK_HOLE = "BlackHoleCluster"
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+INBOUND_SOURCE = "127.0.0.6"  # capture rules leave what comes from here alone
+_LOOPBACK = "127.0.0.1"
+
+rules_for = rules.rules_for
+
+
+class ClusterRef(Struct, frozen=True, cache_hash=True):
+    """An outbound cluster: who wants it is not here, so that all who may can share it.
+
+    Attributes:
+        rules: DestinationRules in force, merged in this order.
+    """
+
+    host: ir.HostId
+    port: int
+    subset: str = ""
+    rules: tuple[Key, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Istio's name of the cluster."""
+        return outbound_name(self.port, self.subset, self.host.name)
+
+
+def outbound_name(port: int, subset: str, host: str) -> str:
+    """``outbound|9080|v2|reviews.demo.svc.cluster.local``; `subset` may be empty."""
+    return f"outbound|{port}|{subset}|{host}"
+
+
+def parsed(name: str) -> tuple[int, str, str] | None:
+    """Port, subset and host of an outbound name; None: it is none."""
+    parts = name.split("|", 3)
+    if len(parts) != 4 or parts[0] != "outbound" or not parts[1].isdigit():
+        return None
+    return int(parts[1]), parts[2], parts[3]
+
+
+def inbound_name(port: int) -> str:
+    """``inbound|8080||``."""
+    return f"inbound|{port}||"
+
+
+# Outbound
+
+
+def subsets(q: Query, host_id: ir.HostId, client: str) -> tuple[str, ...]:
+    """Names of a host's subsets for callers in namespace `client`, in the order written."""
+    keys = rules_for(q, host_id.name, host_id.namespace, client)
+    return q(rules.subset_names, keys)
+
+
+def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
+    """Clusters of every visible host, port and subset; by host, port, then subset as written."""
+    return tuple(ref for each in q(callable_hosts, view) for ref in q(host_clusters, *each))
+
+
+def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
+    """Every visible host, with the DestinationRules in force for the view."""
+    client = q(rules.client, view.namespace)
+    if view.scope is None:
+        return q(_hosts_of, q(visibility.audience, view.namespace), client)
+    return _with_rules(q, q(visibility.visible, view), client)
+
+
+def _hosts_of(
+    q: Query, audience: str, client: str
+) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
+    return _with_rules(q, q(visibility.exported, audience), client)
+
+
+def _with_rules(
+    q: Query, hosts: tuple[ir.HostId, ...], client: str
+) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
+    return tuple((one, rules_for(q, one.name, one.namespace, client)) for one in hosts)
+
+
+def host_clusters(q: Query, host_id: ir.HostId, keys: tuple[Key, ...]) -> tuple[ClusterRef, ...]:
+    """Clusters of one host; ports of UDP have none."""
+    wanted = ("", *q(rules.subset_names, keys))
+    return tuple(
+        ClusterRef(host_id, port.number, subset, keys)
+        for port in sorted(q(host_query, host_id).ports, key=lambda port: port.number)
+        if port.protocol is not ir.Protocol.UDP
+        for subset in wanted
+    )
+
+
+def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
+    """What an outbound name means to `view`; None: such a cluster is not there."""
+    found = parsed(name)
+    if found is None:
+        return None
+    number, subset, host = found
+    host_id = q(visibility.visible_host, view, host)
+    if host_id is None:
+        return None
+    keys = rules_for(q, host, host_id.namespace, q(rules.client, view.namespace))
+    wanted = ClusterRef(host_id, number, subset, keys)
+    return wanted if wanted in q(host_clusters, host_id, keys) else None
+
+
+def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
+    """An outbound cluster; None: its port or subset is no longer there.
+
+    Istio's defaults: least request, connections within 10 s, no limits.  Hosts of resolution NONE
+    and headless Services go where the caller was going, and so does what a rule sets to
+    PASSTHROUGH.
+    """
+    host = q(host_query, ref.host)
+    port = host.port(ref.port)
+    labels = q(rules.subset_labels, ref.rules, ref.subset)
+    if port is None or port.protocol is ir.Protocol.UDP or labels is None:
+        return None
+    policy = q(rules.policy, ref.rules, ref.subset)
+    resolution = host.resolution
+    if policy.balance is ir.Balance.ORIGINAL:
+        resolution = ir.Resolution.ORIGINAL
+    balance = policy.balance or ir.Balance.LEAST_REQUEST
+    if resolution is ir.Resolution.ORIGINAL:
+        balance = ir.Balance.ORIGINAL
+    inline = resolution in (ir.Resolution.DNS, ir.Resolution.DNS_ROUND_ROBIN)
+    timeout = policy.connect_timeout
+    return ir.Cluster(
+        name=ref.name,
+        resolution=resolution,
+        balance=balance,
+        connect_timeout=q(visibility.connect_timeout) if timeout is None else timeout,
+        http1=port.protocol is ir.Protocol.HTTP,
+        http2=port.protocol.is_http2,
+        detected=port.protocol is ir.Protocol.AUTO,
+        endpoints=_inline(q, ref, labels) if inline else (),
+        service=host.name,
+        namespace=host.namespace,
+        subset=ref.subset,
+        port=port.name,
+        origin=(*q(rules.origin, ref.rules, ref.subset), *ref.host.owners),
+    )
+
+
+def _inline(
+    q: Query, ref: ClusterRef, labels: tuple[tuple[str, str], ...]
+) -> tuple[ir.Endpoint, ...]:
+    found = q(endpoints.endpoint_set, ref.host, ref.port, labels)
+    return tuple(one for group in found.groups for one in group.endpoints)
+
+
+# Clusters that every proxy has
+
+
+def fixed_clusters(q: Query, role: ir.Role) -> tuple[ir.Cluster, ...]:
+    """The cluster that answers nothing; beside a workload, that to where a call was going too."""
+    timeout = q(visibility.connect_timeout)
+    black_hole = ir.Cluster(
+        name=BLACK_HOLE, resolution=ir.Resolution.ENDPOINTS, static=True, connect_timeout=timeout
+    )
+    if role is ir.Role.GATEWAY:
+        return (black_hole,)
+    return (black_hole, _original(PASSTHROUGH, timeout))
+
+
+def _original(name: str, timeout: float, source: str = "") -> ir.Cluster:
+    return ir.Cluster(
+        name=name,
+        resolution=ir.Resolution.ORIGINAL,
+        balance=ir.Balance.ORIGINAL,
+        connect_timeout=timeout,
+        detected=True,
+        source=source,
+    )
+
+
+# Inbound
+
+
+def inbound_clusters(q: Query, inbound: ir.Inbound) -> tuple[ir.Cluster, ...]:
+    """What a workload serves, by port; and, where calls are captured, all its other ports."""
+    captured = inbound.interception is ir.Interception.REDIRECT
+    timeout = q(visibility.connect_timeout)
+    ports = sorted({port.number: port for port in reversed(inbound.ports)}.items())
+    found = [_inbound(inbound, port, timeout) for _, port in ports]
+    if captured:
+        found.append(_original(INBOUND_PASSTHROUGH, timeout, INBOUND_SOURCE))
+    return tuple(found)
+
+
+def _inbound(inbound: ir.Inbound, port: ir.InboundPort, timeout: float) -> ir.Cluster:
+    captured = inbound.interception is ir.Interception.REDIRECT
+    static = bool(port.endpoint) or not captured
+    name = inbound_name(port.number)
+    return ir.Cluster(
+        name=name,
+        resolution=ir.Resolution.ENDPOINTS if static else ir.Resolution.ORIGINAL,
+        balance=ir.Balance.LEAST_REQUEST if static else ir.Balance.ORIGINAL,
+        connect_timeout=timeout,
+        http1=port.protocol is ir.Protocol.HTTP,
+        http2=port.protocol.is_http2,
+        detected=port.protocol is ir.Protocol.AUTO,
+        endpoints=(_application(port, name),) if static else (),
+        static=static,
+        source="" if static else INBOUND_SOURCE,
+        service=port.host,
+        namespace=inbound.namespace if port.host else "",
+        port=name,
+        origin=port.origin,
+    )
+
+
+def _application(port: ir.InboundPort, name: str) -> ir.Endpoint:
+    if port.endpoint.startswith("unix://"):
+        return ir.Endpoint(address=port.endpoint, ports={name: 0})
+    address, _, number = port.endpoint.rpartition(":")
+    if address in ("", "0.0.0.0", "[::]"):  # noqa: S104 - an address to call, not to bind
+        address = _LOOPBACK
+    return ir.Endpoint(
+        address=address.strip("[]"), ports={name: int(number) if number else port.number}
+    )
+
+
+# Diagnostics
+
+
+def rule_check(q: Query, key: Key) -> tuple[ir.HostId, ...]:
+    """Hosts that a DestinationRule is about, as its own namespace sees them, by name.
+
+    None of them known is reported: PLT3004.
+    """
+    found = q(rules.rule, key)
+    if found is None:
+        return ()
+    hosts = tuple(_hosts_like(q, key.namespace, found.host))
+    if not hosts:
+        q.report(
+            Diagnostic(
+                code="PLT3004",
+                severity=Severity.WARNING,
+                subject=key,
+                path="spec.host",
+                message=f'no host "{found.host}" is known to namespace {key.namespace}',
+                hint="Write a Service or ServiceEntry for it, or its full name",
+            )
+        )
+    return hosts
+
+
+def _hosts_like(q: Query, namespace: str, pattern: str) -> Iterator[ir.HostId]:
+    view = ir.View(ir.Role.SIDECAR, namespace)
+    if not pattern.startswith("*"):
+        if one := q(visibility.visible_host, view, pattern):
+            yield one
+        return
+    yield from (one for one in q(visibility.visible, view) if names.matches(pattern, one.name))

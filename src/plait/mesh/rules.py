@@ -1,0 +1,199 @@
+"""Which DestinationRules apply to a host for whom, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config import names
+from plait.config.kinds import destination_rule as kinds
+from plait.config.meta import Key, Object
+from plait.mesh import ir, scopes, workloads
+from plait.mesh.workloads import Pairs
+
+TABLE = "DestinationRule"
+
+_BALANCES = {
+    kinds.SimpleLB.ROUND_ROBIN: ir.Balance.ROUND_ROBIN,
+    kinds.SimpleLB.RANDOM: ir.Balance.RANDOM,
+    kinds.SimpleLB.PASSTHROUGH: ir.Balance.ORIGINAL,
+}
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What decides where a DestinationRule applies; what it says is not here.
+
+    Attributes:
+        host: in full, or a wildcard.
+        exports: namespaces of the callers that it is for; ``*``: all.
+    """
+
+    key: Key
+    created: float
+    host: str
+    exports: tuple[str, ...]
+
+    def serves(self, namespace: str) -> bool:
+        """Whether callers in `namespace` may use it."""
+        return names.EVERYWHERE in self.exports or namespace in self.exports
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How a host or subset is called; None: not said.
+
+    Attributes:
+        connect_timeout: seconds.
+    """
+
+    balance: ir.Balance | None = None
+    connect_timeout: float | None = None
+
+
+class Merged(Struct, frozen=True, kw_only=True):
+    """What several rules for one host say together.
+
+    Attributes:
+        policy: of the host; what a subset does not say is taken from it.
+        subsets: name → labels and the subset's own policy.
+        spoken: some rule has a policy for the whole host.
+    """
+
+    policy: Policy = Policy()
+    subsets: tuple[tuple[str, Pairs, Policy], ...] = ()
+    spoken: bool = False
+
+
+# Lookup
+
+
+def rule(q: Query, key: Key) -> Rule | None:
+    """Where the DestinationRule `key` applies; None: there is none."""
+    found: Object[kinds.DestinationRule] | None = q.row(TABLE, key)
+    if found is None:
+        return None
+    written = found.spec.export_to or q(exported_by_default)
+    return Rule(
+        key=key,
+        created=found.created,
+        host=names.resolve(found.spec.host, key.namespace),
+        exports=names.exports(written, key.namespace),
+    )
+
+
+def exported_by_default(q: Query) -> tuple[str, ...]:
+    """``exportTo`` of the DestinationRules that say nothing."""
+    return q(scopes.mesh_settings).default_destination_rule_export_to
+
+
+def about(q: Query, host: str) -> tuple[Rule, ...]:
+    """Rules that may apply to `host`: its own name first, then wildcards, the longer first.
+
+    Rules of equal hosts are in order of age.
+    """
+    above = host.removeprefix("*.").partition(".")[2] if host != "*" else ""
+    wider = f"*.{above}" if above else "*"
+    if host == "*":
+        return _written_for(q, host)
+    return (*_written_for(q, host), *q(about, wider))
+
+
+def _written_for(q: Query, host: str) -> tuple[Rule, ...]:
+    found = [one for key in q.keys(TABLE, "host", host) if (one := q(rule, key))]
+    return tuple(sorted(found, key=lambda one: (one.created, one.key)))
+
+
+def rules_for(q: Query, host: str, namespace: str, client: str) -> tuple[Key, ...]:
+    """DestinationRules in force for callers in namespace `client` of `host` in `namespace`.
+
+    The first of these namespaces that has one decides: the client's, the host's, the root (Istio's
+    rule); in it, the most specific host.  Several rules for that host are merged, oldest first.
+    """
+    return chosen(q(about, host), namespace, client)
+
+
+def chosen(found: Iterable[Rule], namespace: str, client: str) -> tuple[Key, ...]:
+    """The same, of the rules that `about` found."""
+    rules = [one for one in found if one.serves(client)]
+    first = (client,) if client != names.ROOT_NAMESPACE else ()
+    for place in (*first, namespace, names.ROOT_NAMESPACE):
+        here = [one for one in rules if one.key.namespace == place]
+        if here:
+            return tuple(one.key for one in here if one.host == here[0].host)
+    return ()
+
+
+def client(q: Query, namespace: str) -> str:
+    """`namespace` if callers there may be under other rules than a stranger, else empty.
+
+    So that views of many namespaces can share what they have in common.
+    """
+    own = f".{namespace}.svc.{names.DOMAIN}"
+    for key in q.keys(TABLE, "namespace", namespace):
+        found = q(rule, key)
+        if found and (not found.host.endswith(own) or found.exports != (names.EVERYWHERE,)):
+            return namespace
+    restricted = q.keys(TABLE, "export", namespace)
+    open_by_default = names.EVERYWHERE in q(exported_by_default)
+    return namespace if restricted or not open_by_default else ""
+
+
+# What they say
+
+
+def merged(q: Query, keys: tuple[Key, ...]) -> Merged:
+    """What rules say together: the older one's subset and policy win, the other fills in."""
+    policy, spoken = Policy(), False
+    subsets: dict[str, tuple[str, Pairs, Policy]] = {}
+    for key in keys:
+        found: Object[kinds.DestinationRule] | None = q.row(TABLE, key)
+        if found is None:
+            continue
+        if not spoken and found.spec.traffic_policy is not None:
+            policy, spoken = _policy(found.spec.traffic_policy), True
+        for one in found.spec.subsets:
+            labels = workloads.pairs(one.labels)
+            subsets.setdefault(one.name, (one.name, labels, _policy(one.traffic_policy)))
+    return Merged(policy=policy, subsets=tuple(subsets.values()), spoken=spoken)
+
+
+def _policy(written: kinds.TrafficPolicy | None) -> Policy:
+    if written is None:
+        return Policy()
+    simple = written.load_balancer.simple if written.load_balancer else None
+    balance = _BALANCES.get(simple, ir.Balance.LEAST_REQUEST) if simple else None
+    tcp = written.connection_pool.tcp if written.connection_pool else None
+    return Policy(balance=balance, connect_timeout=tcp.connect_timeout if tcp else None)
+
+
+def subset_names(q: Query, keys: tuple[Key, ...]) -> tuple[str, ...]:
+    """Names of the subsets, in the order written."""
+    return tuple(name for name, _, _ in q(merged, keys).subsets) if keys else ()
+
+
+def subset_labels(q: Query, keys: tuple[Key, ...], name: str) -> Pairs | None:
+    """Labels of a subset's endpoints; of no subset: none; None: there is no such subset."""
+    if not name:
+        return ()
+    return next((labels for found, labels, _ in q(merged, keys).subsets if found == name), None)
+
+
+def policy(q: Query, keys: tuple[Key, ...], name: str) -> Policy:
+    """Policy of a subset, block by block from the host's where it says nothing."""
+    if not keys:
+        return Policy()
+    found = q(merged, keys)
+    own = next((one for subset, _, one in found.subsets if subset == name), Policy())
+    base = found.policy
+    return Policy(
+        balance=own.balance or base.balance,
+        connect_timeout=base.connect_timeout
+        if own.connect_timeout is None
+        else own.connect_timeout,
+    )
+
+
+def origin(q: Query, keys: tuple[Key, ...], name: str) -> tuple[Key, ...]:
+    """The rules that a cluster was made from: all for a subset, else if one has a policy."""
+    return keys if name or (keys and q(merged, keys).spoken) else ()
