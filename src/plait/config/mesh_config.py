@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from typing import Any, Final
 
 from msgspec import Struct
 
+from plait.config import codec, shapes, unenforced, yaml_reader
+from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.document import Document
+from plait.config.finding import Finding, wrong
 from plait.config.kinds.sidecar import OutboundTrafficPolicyMode
-from plait.config.kinds.units import Seconds
+from plait.config.kinds.units import Count, Seconds
+from plait.config.meta import Key
+from plait.config.ports import Fault
+
+SUBJECT: Final = Key(group="", kind="MeshConfig", namespace="", name="mesh")
+"""Whom problems of the mesh's settings are about."""
+
+_WORDS: Final = """
+ca caCertificates certificates configSources defaultHttpRetryPolicy defaultProviders
+defaultInboundHttpRetryPolicy defaultTrafficPolicy disableEnvoyListenerLog discoverySelectors
+dnsRefreshRate enableAutoMtls enableEnvoyAccessLogService enablePrometheusMerge enableTracing
+extensionProviders h2UpgradePolicy inboundClusterStatName inboundTrafficPolicy
+ingressClass ingressControllerMode ingressSelector ingressService localityLbSetting meshMTLS
+outboundClusterStatName pathNormalization proxyHttpPort proxyInboundListenPort proxyListenPort
+rootNamespace serviceEntryVisibility serviceScopeConfigs serviceSettings tcpKeepalive
+thriftConfig tlsDefaults trustDomain trustDomainAliases verifyCertificateAtClient
+"""
+_KNOWN: Final = frozenset(_WORDS.split())
+_WORDS_OF_PROXIES: Final = """
+availabilityZone binaryPath caCertificatesPem configPath controlPlaneAuthPolicy
+customConfigFile discoveryAddress envoyAccessLogService envoyMetricsService extraStatTags
+fileFlushInterval fileFlushMinSizeKb gatewayTopology holdApplicationUntilProxyStarts image
+interceptionMode meshId parentShutdownDuration privateKeyProvider proxyAdminPort
+proxyBootstrapTemplatePath proxyHeaders proxyMetadata proxyStatsMatcher readinessProbe
+runtimeValues serviceCluster statNameLength statsCompression statsdUdpAddress statusPort
+tracing zipkinAddress
+"""
+_KNOWN_OF_PROXIES: Final = frozenset(_WORDS_OF_PROXIES.split())
 
 
 class AccessLogEncoding(Enum):
@@ -33,10 +65,9 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
         termination_drain_duration: how long they may last when the proxy is told to stop.
     """
 
-    concurrency: int | None = None
+    concurrency: Count | None = None
     drain_duration: Seconds = 45.0
     termination_drain_duration: Seconds = 5.0
-    proxy_metadata: Mapping[str, str] = {}
 
 
 class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -59,3 +90,65 @@ class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_default
     default_service_export_to: tuple[str, ...] = ("*",)
     default_virtual_service_export_to: tuple[str, ...] = ("*",)
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
+
+
+def read(text: str, name: str) -> tuple[MeshConfig | None, tuple[Diagnostic, ...]]:
+    """Read the settings from YAML: bare, or in the key ``mesh`` of a ConfigMap.
+
+    An empty text means the defaults.
+
+    Returns:
+        The settings, None if there is an error among the problems; and the problems, with
+        `SUBJECT` for their subject.
+    """
+    document = _only(text, name)
+    if isinstance(document, Document) and document.value.get("kind") == "ConfigMap":
+        data = document.value.get("data")
+        inner = data.get("mesh") if isinstance(data, dict) else None
+        if not isinstance(inner, str):
+            hint = "put the settings there as one text: mesh: |"
+            locator = document.locate(("data",))
+            return None, (_problem("the ConfigMap has no key data.mesh", hint, locator),)
+        document = _only(inner, f"{name}(data.mesh)")
+    return _from(document) if isinstance(document, Document) else (None, document)
+
+
+def _only(text: str, name: str) -> Document | tuple[Diagnostic, ...]:
+    documents = yaml_reader.read(text, name)
+    faults = [each for each in documents if isinstance(each, Fault)]
+    if faults:
+        return tuple(_unreadable(fault) for fault in faults)
+    found = [each for each in documents if isinstance(each, Document)]
+    if len(found) > 1:
+        return (_problem("a second document", "write one document only", found[1].locator),)
+    return found[0] if found else Document(value={}, name=name)
+
+
+def _from(document: Document) -> tuple[MeshConfig | None, tuple[Diagnostic, ...]]:
+    found = list(codec.duplicates(document))
+    value = dict(_enforced(document.value, found))
+    config = shapes.read(value, MeshConfig, (), found)
+    problems = tuple(codec.diagnostic(each, SUBJECT, document.locate(each.path)) for each in found)
+    refused = any(each.severity is Severity.ERROR for each in problems)
+    return None if refused else config, problems
+
+
+def _enforced(value: Mapping[str, Any], found: list[Finding]) -> Iterator[tuple[str, Any]]:
+    for name, part in value.items():
+        if name in _KNOWN:
+            found.append(unenforced.not_enforced((name,)))
+        elif name == "defaultConfig" and isinstance(part, dict):
+            known = [field for field in part if field in _KNOWN_OF_PROXIES]
+            found.extend(unenforced.not_enforced((name, field)) for field in known)
+            yield name, {field: part[field] for field in part if field not in known}
+        else:
+            yield name, part
+
+
+def _unreadable(fault: Fault) -> Diagnostic:
+    finding = Finding(code=fault.code, severity=Severity.ERROR, path=(), message=fault.problem)
+    return codec.diagnostic(finding, SUBJECT, fault.origin.locator)
+
+
+def _problem(message: str, hint: str, locator: str) -> Diagnostic:
+    return codec.diagnostic(wrong((), message, hint), SUBJECT, locator)
