@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 from plait.base.memo import NOTES, Call, Failed, Memo, Never
@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Owner(Protocol):
     """The engine, as its queries see it."""
 
-    tables: Mapping[str, Table]
-    memos: Mapping[Call, Memo]
+    tables: dict[str, Table]
+    memos: dict[Call, Memo]
 
     def memo(self, call: Call) -> Memo:
         """The memo of a call, made if there is none."""

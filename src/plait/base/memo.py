@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from plait.base.table import Input, Read
+from plait.base.table import Input, Node, Read
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]  # (query, arguments)
 Dep = Call | Read
@@ -15,7 +15,7 @@ FRESH: Final = 0  # right in this revision
 SUSPECT: Final = 1  # right, unless one of its suspects has a new value
 DIRTY: Final = 2  # must run
 BUSY: Final = 3  # is being verified or run
-NOTES: Final = -1  # position of a read of another call's notes instead of its value
+NOTES: Final = -1  # place of a read of another call's notes instead of its value
 UNSET: Final[Any] = object()
 
 
@@ -64,10 +64,16 @@ class Failed:
         return f"Failed({self.error!r})"
 
 
-class Never(Failed):
-    """Value of a memo whose query never succeeded; leaves the engine as Failed only."""
+class Never:
+    """Value of a memo whose query never succeeded; leaves the engine as Failed only.
 
-    __slots__ = ()
+    It is not a Failed, which a query may return and so have succeeded.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 class Watch:
@@ -81,7 +87,7 @@ class Watch:
         self.notes: tuple[Any, ...] = ()
 
 
-class Memo:
+class Memo(Node):
     """The value of one call, and the record of how it came about.
 
     Attributes:
@@ -102,13 +108,13 @@ class Memo:
         "reads",
         "state",
         "suspects",
-        "users",
         "value",
         "verified_at",
         "watch",
     )
 
     def __init__(self, call: Call) -> None:
+        super().__init__()
         self.call = call
         self.value: Any = UNSET
         self.notes: tuple[Any, ...] = ()
@@ -116,8 +122,7 @@ class Memo:
         self.changed_at = self.verified_at = self.noted_at = 0
         self.state = DIRTY
         self.reads: tuple[Memo | Input, ...] = ()
-        self.users: dict[Memo, int] = {}  # who read it, as the how-manieth of its reads
-        self.suspects: dict[Memo, int] = {}  # reads that may have changed, likewise
+        self.suspects: dict[Memo, int] | None = None  # reads that may have changed, and places
         self.watch: Watch | None = None
 
     @property

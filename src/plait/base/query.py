@@ -195,7 +195,7 @@ class Engine:
         memo = self.memo((query, args))
         if memo.state:
             self.refresh(memo)
-        if not memo.users and memo.watch is None:
+        if not memo.is_used and memo.watch is None:
             self._idle[memo] = None
         return memo
 
@@ -212,7 +212,7 @@ class Engine:
         forgotten = 0
         while self._idle:
             node, _ = self._idle.popitem()
-            if node.users:
+            if node.is_used:
                 continue
             if isinstance(node, Input):
                 del node.home[node.key]
@@ -252,7 +252,7 @@ class Engine:
     def _mark(self, touched: Iterable[Input]) -> None:
         todo: list[Memo] = []
         for read in touched:
-            for memo in read.users:
+            for memo, _ in read.users():
                 if memo.state == FRESH:
                     todo.append(memo)
                 memo.state = DIRTY
@@ -260,12 +260,14 @@ class Engine:
             memo = todo.pop()
             if memo.watch is not None:
                 self._pending[memo] = None
-            for user, position in memo.users.items():
+            for user, place in memo.users():
                 if user.state == FRESH:
                     user.state = SUSPECT
                     todo.append(user)
                 if user.state == SUSPECT:
-                    user.suspects[memo] = position
+                    if user.suspects is None:
+                        user.suspects = {}
+                    user.suspects[memo] = place
 
     def refresh(self, memo: Memo) -> None:
         """Make a memo right in this revision; for `Query` alone."""
@@ -283,17 +285,17 @@ class Engine:
             self._stack.pop()
             if memo.state == BUSY:  # interrupted by what is no Exception
                 memo.state = DIRTY
-        memo.suspects = {}
+        memo.suspects = None
         memo.verified_at = self.revision
 
     def _is_outdated(self, memo: Memo) -> bool:
-        suspects = memo.suspects
-        for read, position in sorted(suspects.items(), key=_position):
+        suspects = memo.suspects or {}
+        for read, place in sorted(suspects.items(), key=_place):
             if read.state == BUSY:
                 return True  # a cycle: running finds and names it
             if read.state:
                 self.refresh(read)
-            if (read.noted_at if position == NOTES else read.changed_at) > memo.verified_at:
+            if (read.noted_at if place == NOTES else read.changed_at) > memo.verified_at:
                 return True
         return False
 
@@ -308,7 +310,7 @@ class Engine:
                 value = memo.value
         except Exception as exc:  # noqa: BLE001 - a bug costs freshness, never what is in force
             error, value = stripped(exc), memo.value
-            if (value is UNSET or value.__class__ is Never) and value != Never(exc):
+            if value is UNSET or (value.__class__ is Never and not same(value.error, exc)):
                 value = Never(exc)
         if error is not None or memo.error is not None:
             self._fail(memo, error)
@@ -332,15 +334,15 @@ class Engine:
         if new == old:
             return
         memo.reads, memo.noted_at = new, self.revision
-        for read, position in q.reads.items():
-            read.users[memo] = position
+        for read, place in q.reads.items():
+            read.add(memo, place)
         for read in old:
             if read not in q.reads:
                 self._release(read, memo)
 
     def _release(self, read: Memo | Input, user: Memo) -> None:
-        del read.users[user]
-        if not read.users:
+        read.discard(user)
+        if not read.is_used:
             self._idle[read] = None
 
     def _forget(self, memo: Memo) -> None:
@@ -351,5 +353,5 @@ class Engine:
             self._release(read, memo)
 
 
-def _position(suspect: tuple[Memo, int]) -> int:
+def _place(suspect: tuple[Memo, int]) -> int:
     return suspect[1]

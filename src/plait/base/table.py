@@ -19,19 +19,63 @@ Read = tuple[str, Hashable]  # ("Service", key) or ("Service.host", "reviews.dem
 _first = itemgetter(0)
 
 
-class Input:
+class Node:
+    """Something that is read, and who reads it: each as the how-manieth of its reads.
+
+    Most nodes have one reader, and a dict of one costs more than the rest of a node.
+    """
+
+    __slots__ = ("_one", "_place", "_users")
+
+    def __init__(self) -> None:
+        self._one: Memo | None = None
+        self._place = 0
+        self._users: dict[Memo, int] | None = None
+
+    def add(self, user: Memo, place: int) -> None:
+        """Let `user` read this node, or read it in another place than before."""
+        if self._users is not None:
+            self._users[user] = place
+        elif self._one is None or self._one is user:
+            self._one, self._place = user, place
+        else:
+            self._users = {self._one: self._place, user: place}
+            self._one = None
+
+    def discard(self, user: Memo) -> None:
+        """Let `user` no longer read this node."""
+        if self._users is None:
+            self._one = None
+            return
+        del self._users[user]
+        if not self._users:
+            self._users = None
+
+    def users(self) -> Iterable[tuple[Memo, int]]:
+        """Who reads this node, and in which place."""
+        if self._users is not None:
+            return self._users.items()
+        return () if self._one is None else ((self._one, self._place),)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody reads this node."""
+        return self._one is not None or self._users is not None
+
+
+class Input(Node):
     """Something a query can read in a table: a row, a bucket, or a bucket's membership.
 
     It exists while it has readers, whether or not there is a row: absence is read too.
     """
 
-    __slots__ = ("home", "key", "name", "users")
+    __slots__ = ("home", "key", "name")
 
     def __init__(self, home: dict[Hashable, Input], name: str, key: Hashable) -> None:
+        super().__init__()
         self.home = home
         self.name = name
         self.key = key
-        self.users: dict[Memo, int] = {}
 
     @property
     def label(self) -> Read:
