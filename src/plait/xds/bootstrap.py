@@ -1,0 +1,269 @@
+"""Envoy's bootstrap file: who the proxy is, where its configuration comes from, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from plait.config.names import DOMAIN
+from plait.mesh import ir
+
+XDS_CLUSTER: Final = "xds-grpc"
+ADMIN_CLUSTER: Final = "admin"
+ISTIO_VERSION: Final = "1.29.1"
+"""The Istio whose behaviour other tools may expect of a proxy."""
+
+STATS: Final = (
+    "cluster_manager",
+    "listener_manager",
+    "server",
+    f"cluster.{XDS_CLUSTER}",
+    "http.inbound",
+    "http.outbound",
+    "istio",
+    "wasm",
+)
+"""Prefixes of the statistics that are kept: with all of them 1,000 clusters cost 25 MB more."""
+
+_TYPES: Final = "type.googleapis.com/envoy."
+_NO_LIMIT: Final = 2**31 - 1
+
+
+class Proxy(Struct, frozen=True, kw_only=True):
+    """Who a proxy is; it says so to the control plane, which places it by that.
+
+    Attributes:
+        name: of the workload's instance, such as the Pod.
+        addresses: IP addresses of the instance, the main one first; never empty.
+        workload: what the instance is one of, such as the Deployment; empty: `name`.
+        metadata: more of what the proxy says of itself; beats what is made here.
+    """
+
+    role: ir.Role = ir.Role.SIDECAR
+    name: str
+    namespace: str
+    addresses: tuple[str, ...]
+    labels: Mapping[str, str] = {}
+    interception: ir.Interception = ir.Interception.REDIRECT
+    workload: str = ""
+    service_account: str = "default"
+    locality: ir.Locality = ir.Locality()
+    cluster: str = "Kubernetes"
+    mesh: str = DOMAIN
+    network: str = ""
+    metadata: Mapping[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """``sidecar~10.0.0.1~reviews-v1-abc.demo~demo.svc.cluster.local``, Istio's node id."""
+        place = f"{self.namespace}.svc.{DOMAIN}"
+        return "~".join(
+            (self.role.value, self.addresses[0], f"{self.name}.{self.namespace}", place)
+        )
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a bootstrap depends on; addresses are ``HOST:PORT`` or ``unix:PATH``.
+
+    Attributes:
+        xds: of the control plane, or of an agent between.
+        admin: of Envoy's own pages.
+        stats: where they are offered to Prometheus under ``/stats/prometheus``; empty: nowhere.
+        health: where ``/healthz/ready`` answers 200 once Envoy is ready; empty: nowhere.
+        stats_prefixes: statistics that are kept; empty: all.
+        max_connections: from clients, over all listeners; 0: no limit.
+        max_regex_size: program size up to which RE2 expressions are taken.
+    """
+
+    proxy: Proxy
+    xds: str
+    admin: str = "127.0.0.1:15000"
+    stats: str = ""
+    health: str = ""
+    stats_prefixes: tuple[str, ...] = STATS
+    max_connections: int = 0
+    max_regex_size: int = 32768
+
+
+def bootstrap(settings: Settings) -> dict[str, Any]:
+    """The bootstrap as a document for Envoy's ``-c``.
+
+    Nothing in it forbids a hot restart: concurrency, base id and epoch are flags, and a second
+    Envoy may be given the same document.
+    """
+    return {
+        "node": node(settings.proxy),
+        "admin": {
+            "address": _address(settings.admin, mode=0o600),
+            "ignore_global_conn_limit": True,
+        },
+        "dynamic_resources": _dynamic(),
+        "static_resources": {"clusters": _clusters(settings), "listeners": _listeners(settings)},
+        "cluster_manager": {"enable_deferred_cluster_creation": True},
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "stats_config": _stats(settings.stats_prefixes),
+        "layered_runtime": _runtime(settings.max_regex_size),
+        "overload_manager": _overload(settings.max_connections or _NO_LIMIT),
+    }
+
+
+def node(proxy: Proxy) -> dict[str, Any]:
+    """Envoy's node, with Istio's metadata."""
+    place = proxy.locality
+    workload = proxy.workload or proxy.name
+    app = proxy.labels.get("app") or workload
+    metadata = {
+        "NAME": proxy.name,
+        "NAMESPACE": proxy.namespace,
+        "LABELS": dict(proxy.labels),
+        "INSTANCE_IPS": ",".join(proxy.addresses),
+        "INTERCEPTION_MODE": proxy.interception.value,
+        "WORKLOAD_NAME": workload,
+        "SERVICE_ACCOUNT": proxy.service_account,
+        "CLUSTER_ID": proxy.cluster,
+        "MESH_ID": proxy.mesh,
+        "NETWORK": proxy.network,
+        "ISTIO_VERSION": ISTIO_VERSION,
+        **proxy.metadata,
+    }
+    return {
+        "id": proxy.id,
+        "cluster": f"{app}.{proxy.namespace}",
+        "metadata": metadata,
+        "locality": {"region": place.region, "zone": place.zone, "sub_zone": place.subzone},
+    }
+
+
+def _address(written: str, *, mode: int = 0) -> dict[str, Any]:
+    """An Address; `mode` is that of the file where it is a socket's."""
+    if written.startswith("unix:"):
+        pipe = {"path": written.removeprefix("unix:").removeprefix("//")}
+        return {"pipe": {**pipe, "mode": mode} if mode else pipe}
+    host, _, port = written.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+
+
+def _dynamic() -> dict[str, Any]:
+    source = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+    return {
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+        },
+        "lds_config": source,
+        "cds_config": source,
+    }
+
+
+# Static clusters and listeners
+
+
+def _clusters(settings: Settings) -> list[dict[str, Any]]:
+    http2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+    options = {
+        "@type": _TYPES + "extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": http2},
+    }
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 100000)
+    xds = {
+        **_cluster(XDS_CLUSTER, settings.xds),
+        "circuit_breakers": {"thresholds": [limits]},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        },
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
+    }
+    if not (settings.stats or settings.health):
+        return [xds]
+    return [xds, _cluster(ADMIN_CLUSTER, settings.admin)]
+
+
+def _cluster(name: str, address: str) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(address)}}
+    return {
+        "name": name,
+        "type": "STATIC" if _is_literal(address) else "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
+        "respect_dns_ttl": True,
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _is_literal(address: str) -> bool:
+    """Whether an address needs no look-up: a socket's path, IPv6 or four numbers."""
+    host = address.rpartition(":")[0].strip("[]")
+    if address.startswith("unix:") or ":" in host:
+        return True
+    parts = host.split(".")
+    return len(parts) == 4 and all(part.isdigit() for part in parts)
+
+
+def _listeners(settings: Settings) -> list[dict[str, Any]]:
+    pages = (
+        ("stats", settings.stats, "/stats/prometheus", "/stats/prometheus"),
+        ("health", settings.health, "/healthz/ready", "/ready"),
+    )
+    return [_listener(name, address, at, to) for name, address, at, to in pages if address]
+
+
+def _listener(name: str, address: str, path: str, page: str) -> dict[str, Any]:
+    """One page of Envoy's own under `path`, and nothing else."""
+    route = {
+        "match": {"path": path},
+        "route": {"cluster": ADMIN_CLUSTER, "prefix_rewrite": page},
+    }
+    router = {"@type": _TYPES + "extensions.filters.http.router.v3.Router"}
+    manager = {
+        "@type": _TYPES
+        + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    manager_filter = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": manager,
+    }
+    return {
+        "name": name,
+        "address": _address(address),
+        "ignore_global_conn_limit": True,
+        "filter_chains": [{"filters": [manager_filter]}],
+    }
+
+
+# Limits
+
+
+def _stats(prefixes: tuple[str, ...]) -> dict[str, Any]:
+    if not prefixes:
+        return {}
+    patterns = [{"prefix": prefix} for prefix in prefixes]
+    return {"stats_matcher": {"inclusion_list": {"patterns": patterns}}}
+
+
+def _runtime(regex: int) -> dict[str, Any]:
+    limits = {"re2.max_program_size.error_level": regex, "re2.max_program_size.warn_level": regex}
+    return {
+        "layers": [
+            {"name": "limits", "static_layer": limits},
+            {"name": "admin", "admin_layer": {}},
+        ]
+    }
+
+
+def _overload(connections: int) -> dict[str, Any]:
+    kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    monitor = {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": _TYPES + kind,
+            "max_active_downstream_connections": connections,
+        },
+    }
+    return {"resource_monitors": [monitor]}
