@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,15 @@ def put(row: Object[Any]) -> Change:
 def gone(row: Object[Any]) -> Change:
     """The change that takes `row` away."""
     return (catalog.table(row.key), row.key, None)
+
+
+def ran(engine: Engine, *changes: Change) -> dict[str, int]:
+    """Which queries run, and how often, when `changes` are committed."""
+    before = Counter(engine.runs)
+    engine.commit(changes)
+    found = Counter(engine.runs)
+    found.subtract(before)
+    return {query.__name__: number for query, number in found.items() if number}
 
 
 def settings(**fields: Any) -> Change:
