@@ -1,0 +1,186 @@
+"""Opens the database file without ever harming one that is damaged.
+
+A file is first looked at through hard links in a directory of its own, read-only: SQLite then
+makes its shared-memory file there, replays a write-ahead log there, and the originals keep every
+byte.  Only a file that passed is opened for writing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+from plait.base.errors import StoreCorruptError, StoreError, StoreFullError
+
+SCHEMA = 1
+"""The version of the tables that this plait reads and writes."""
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE revisions (
+  revision INTEGER PRIMARY KEY AUTOINCREMENT,
+  "group" TEXT NOT NULL, version TEXT NOT NULL, kind TEXT NOT NULL,
+  namespace TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL,
+  source TEXT NOT NULL, locator TEXT NOT NULL,
+  manager TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+  at REAL NOT NULL, generation INTEGER NOT NULL, event TEXT NOT NULL, document TEXT);
+CREATE INDEX revisions_of_object ON revisions (kind, namespace, name, "group", revision);
+CREATE TABLE live (
+  "group" TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  source TEXT NOT NULL, revision INTEGER NOT NULL,
+  PRIMARY KEY (kind, namespace, name, "group", source)) WITHOUT ROWID;
+CREATE INDEX live_revision ON live (revision);
+CREATE TABLE status (
+  "group" TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  revision INTEGER NOT NULL, status TEXT NOT NULL,
+  PRIMARY KEY (kind, namespace, name, "group")) WITHOUT ROWID;
+CREATE TABLE observed (
+  name TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (name, key)) WITHOUT ROWID;
+"""
+
+
+@contextmanager
+def translated(file: Path | None) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into plait's, naming the file and the way out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _error(error, file) from error
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror or error}") from error
+
+
+def corrupt(file: Path | None, why: str) -> StoreCorruptError:
+    """The error for a damaged file; it names the command that saves what can be read."""
+    directory = file.parent if file else ""
+    return StoreCorruptError(
+        f"the database {file} is damaged ({why}); it was left as it is. "
+        f"Save what can be read with: plait store recover --data {directory}"
+    )
+
+
+def lock(directory: Path) -> IO[str]:
+    """Make this process the only one that uses the directory, until the file is closed.
+
+    Raises:
+        StoreError: another process uses it; the message names its id.
+    """
+    with translated(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        file.close()
+        raise StoreError(
+            f"{directory} is in use by another plait (process {pid}): stop it, "
+            "or choose another directory with --data"
+        ) from error
+    try:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    except OSError:
+        pass  # a full disk: the lock holds all the same, only its owner stays unnamed
+    return file
+
+
+def check(file: Path) -> None:
+    """See that the file is whole and of a known schema; nothing is written beside it.
+
+    Raises:
+        StoreCorruptError: it is not; a missing file with a log beside it counts as damaged.
+    """
+    log = file.with_name(file.name + "-wal")
+    if not file.exists():
+        if log.exists() and log.stat().st_size:
+            raise corrupt(file, "it is missing, but its log is there")
+        return
+    if file.stat().st_size == 0:
+        raise corrupt(file, "it is empty")
+    try:
+        with viewed(file) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise corrupt(file, str(found).replace("\n", " "))
+            rows = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall()
+    except sqlite3.Error as error:
+        raise corrupt(file, str(error)) from error
+    schema = int(rows[0][0]) if rows else 0
+    if schema != SCHEMA:
+        raise StoreCorruptError(
+            f"the database {file} has schema {schema}, this plait knows {SCHEMA}; it was left as "
+            f"it is. Use a newer plait, or save what this one can read with: "
+            f"plait store recover --data {file.parent}"
+        )
+
+
+@contextmanager
+def viewed(file: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to the file as it is, with its log, that leaves no trace beside it."""
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".check-") as directory:
+        view = Path(directory) / file.name
+        for suffix in ("", "-wal"):
+            original = file.with_name(file.name + suffix)
+            if original.exists():
+                _link(original, view.with_name(view.name + suffix))
+        uri = f"{view.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            yield connection
+
+
+def create(file: Path, instance: str) -> None:
+    """Make an empty database; it appears whole or not at all."""
+    fresh = file.with_name(file.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        define(connection, instance)
+    fresh.rename(file)
+
+
+def define(connection: sqlite3.Connection, instance: str) -> None:
+    """Make the tables."""
+    connection.executescript(f"BEGIN;{_TABLES}COMMIT;")
+    meta = (("schema", str(SCHEMA)), ("instance", instance), ("compacted", "0"))
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+
+
+def connect(file: Path | None) -> sqlite3.Connection:
+    """Open for writing, used by one thread at a time; None: a database in memory.
+
+    Exclusive locking keeps the index of the log in memory, not in a mapped file that another
+    process could cut.
+    """
+    connection = sqlite3.connect(
+        file or ":memory:", isolation_level=None, check_same_thread=False, timeout=1.0
+    )
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _link(original: Path, link: Path) -> None:
+    try:
+        link.hardlink_to(original)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(original, link)
+
+
+def _error(error: sqlite3.Error, file: Path | None) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFullError(f"no room left to write {file}: free some space and try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return corrupt(file, str(error))
+    return StoreError(f"cannot write {file}: {error}")

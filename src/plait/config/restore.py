@@ -1,0 +1,128 @@
+"""From what is stored back to records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from plait.base.table import Index
+from plait.config import catalog, codec, history
+from plait.config.ledger import identified
+from plait.config.meta import Key, Origin
+from plait.config.ports import Change
+from plait.config.record import Event, EventType, Record, at_revision
+
+Decode = Callable[[Mapping[str, Any], str], Change | None]  # (document, source)
+
+
+class Kinds(Struct, frozen=True, kw_only=True):
+    """What the store must know of the kinds of objects.
+
+    Attributes:
+        tables: of the engine, with their indexes.
+        names: (group, kind) → name of the table.
+        decode: a document as a source has it → the object; None: of no known kind.
+    """
+
+    tables: Mapping[str, Mapping[str, Index]]
+    names: Mapping[tuple[str, str], str]
+    decode: Decode
+
+    @classmethod
+    def known(cls) -> Kinds:
+        """The kinds of the catalog."""
+        names = {(kind.group, kind.kind): kind.table for kind in catalog.KINDS.values()}
+        return cls(tables=catalog.tables(), names=names, decode=_decoded)
+
+    def table(self, key: Key) -> str | None:
+        """The table of an object; None: of no known kind, it is stored but not in force."""
+        return self.names.get((key.group, key.kind))
+
+    def named(self, table: str) -> tuple[str, str]:
+        """Group and kind of a table; a KeyError names one that does not exist."""
+        for kind, name in self.names.items():
+            if name == table:
+                return kind
+        raise KeyError(table)
+
+
+def restored(contents: history.Contents, kinds: Kinds) -> list[Record]:
+    """The records that were live, with their newest status."""
+    statuses = {status.key: status for status in contents.statuses}
+    newest = {row.key: row for row in contents.revisions if row.document}  # the greatest one wins
+    return [
+        record(row, statuses.get(row.key) if newest[row.key] is row else None, kinds)
+        for row in contents.revisions
+        if row.document is not None
+    ]
+
+
+def record(row: history.Revision, status: history.Status | None, kinds: Kinds) -> Record:
+    """The record of a revision that is no delete."""
+    document = row.document or {}
+    revision = row.revision
+    if status is not None:
+        revision = max(revision, status.revision)
+        document = at_revision({**document, "status": status.status}, revision)
+    change = kinds.decode(document, row.source)
+    created = document["metadata"]["creationTimestamp"]
+    return Record(
+        key=row.key,
+        source=row.source,
+        object=identified(change.object, row.uid, created) if change else None,
+        document=document,
+        revision=revision,
+        generation=row.generation,
+        origin=Origin(source=row.source, locator=row.locator),
+        manager=row.manager,
+        who=row.who,
+        reason=row.reason,
+        at=row.at,
+        problems=change.problems if change else (),
+        status=status.status if status else None,
+    )
+
+
+def events(
+    rows: Iterable[tuple[history.Revision, history.Revision | None]],
+    statuses: Mapping[Key, dict[str, Any] | None],
+    kinds: Kinds,
+) -> list[Event]:
+    """What watchers saw of revisions, each given with the version in force before it.
+
+    Old statuses are not kept: an object that still exists is shown with its newest.
+    """
+    found = []
+    for row, before in rows:
+        status = statuses.get(row.key)
+        previous = _with(before, status, kinds) if before else None
+        after = _with(row, status, kinds) if row.document is not None else previous
+        if after is None:  # what was deleted is no longer kept: there is nothing to show
+            continue
+        if row.document is None:
+            document = at_revision(after.document, row.revision)
+            after = Record(
+                key=row.key,
+                source=after.source,
+                object=after.object,
+                document=document,
+                revision=row.revision,
+                generation=after.generation,
+                origin=after.origin,
+                at=row.at,
+            )
+        kind = EventType(row.event)
+        found.append(Event(type=kind, record=after, previous=previous, revision=row.revision))
+    return found
+
+
+def _with(row: history.Revision, status: dict[str, Any] | None, kinds: Kinds) -> Record:
+    shown = history.Status(key=row.key, revision=0, status=status) if status is not None else None
+    return record(row, shown, kinds)
+
+
+def _decoded(document: Mapping[str, Any], source: str) -> Change | None:
+    found = codec.decode(dict(document), source=source)
+    return found if isinstance(found, Change) else None
