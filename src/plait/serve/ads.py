@@ -1,0 +1,268 @@
+"""The aggregated discovery service over gRPC: sessions, the server and its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+
+from plait.base.errors import AddressInUseError
+from plait.config.store import Store
+from plait.mesh import ir
+from plait.mesh.placement import placement
+from plait.serve.feeds import Hub, Plan
+from plait.serve.session import ProxyState, Session
+from plait.serve.topics import Entry
+from plait.xds import subscriptions
+from plait.xds.wire import Payload
+
+SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+SLICE = 64
+"""Streams served between two turns of the loop."""
+_TICK = 0.25  # seconds between two looks at deadlines
+_SWEEP = 20  # ticks between two sweeps
+_MESSAGE = 64 * 1024 * 1024  # bytes of a request; a reconnecting Envoy names all it holds
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    # A thousand proxies may connect at once: the default refuses them at random.
+    ("grpc.server.max_pending_requests", 50_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.max_receive_message_length", _MESSAGE),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 64 * 1024),
+    # Envoy pings every 30 s and oftener when told to; that is no attack.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A client whose machine vanished is noticed within 40 s.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+_log = structlog.get_logger(__name__)
+
+
+class Ads:
+    """The discovery service.
+
+    Attributes:
+        hub: what sessions share.
+        addresses: where it listens, with the ports that were chosen; empty before it does.
+        started: set when it listens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        place: Callable[..., ir.Placement] = placement,
+        plan: Plan = subscriptions,
+    ) -> None:
+        self.hub = Hub(store, place, plan)
+        self.addresses: tuple[str, ...] = ()
+        self.started = asyncio.Event()
+        self._store = store
+        self._sessions: dict[Session, None] = {}
+        self._dirty: dict[Session, None] = {}
+        self._awake = asyncio.Event()
+
+    async def serve(self, addresses: Sequence[str]) -> None:
+        """Serve at each ``host:port`` and ``unix:PATH`` until cancelled.
+
+        Raises:
+            AddressInUseError: one is taken by another process.
+        """
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((_Methods(self),))
+        self.addresses = tuple(_bind(server, address) for address in addresses)
+        await server.start()
+        self.started.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(), name="ads:pump")
+                group.create_task(self._tick(), name="ads:tick")
+        finally:
+            await asyncio.shield(server.stop(0.1))
+            self.hub.close()
+
+    def proxies(self) -> tuple[ProxyState, ...]:
+        """The connected proxies, by id."""
+        states = [state for session in self._sessions if (state := session.state())]
+        return tuple(sorted(states, key=lambda state: state.id))
+
+    def delivered(self) -> int | None:
+        """The newest revision that every connected proxy acknowledged; None: there is none."""
+        known = [s.delivered for s in self._sessions if s.node is not None]
+        return min(known, default=None)
+
+    # The desk of the sessions
+
+    def now(self) -> float:
+        """Seconds since some moment; never goes back."""
+        return self._store.clock.monotonic()
+
+    def soon(self, session: Session) -> None:
+        """Refresh a session when it is its turn."""
+        self._dirty[session] = None
+        self._awake.set()
+
+    def accepted(self, session: Session, type_url: str, payload: Payload) -> None:
+        """Remember what a client took."""
+        payload.accepted = True
+        for name, entry in payload.entries.items():
+            if isinstance(entry, Entry):
+                entry.accepted = payload.resources.get(name)
+
+    def refused(self, session: Session, type_url: str, payload: Payload, error: str) -> None:
+        """Say what a client refused."""
+        proxy = session.node.id if session.node else ""
+        _log.warning("configuration refused", proxy=proxy, type_url=type_url, error=error)
+
+    @asynccontextmanager
+    async def session(self, link: _Link, *, delta: bool) -> AsyncIterator[Session]:
+        """A client that just connected, until it goes."""
+        await self._store.ready.wait()
+        session = Session(self, link, delta=delta)
+        self._sessions[session] = None
+        try:
+            yield session
+        finally:
+            del self._sessions[session]
+            self._dirty.pop(session, None)
+            session.close()
+
+    async def _pump(self) -> None:
+        """Refresh those for whom something changed, some at a time."""
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            turn, self._dirty = self._dirty, {}
+            for number, session in enumerate(turn, 1):
+                if session in self._sessions:
+                    session.refresh()
+                if not number % SLICE:
+                    await asyncio.sleep(0)
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK)
+            ticks += 1
+            for session in tuple(self._sessions):
+                session.tick()
+            if not ticks % _SWEEP:
+                self.hub.sweep(self.now())
+
+
+class _Link:
+    """One gRPC stream: what waits to be written, and why it must end."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._ended = False
+        self._queue: deque[bytes] = deque()
+        self._filled = asyncio.Event()
+
+    def send(self, data: bytes) -> None:
+        """Write when the client has taken what was written before."""
+        self._queue.append(data)
+        self._filled.set()
+
+    def fail(self, reason: str) -> None:
+        """End the stream; the client is at fault."""
+        self.reason = reason
+        self.end()
+
+    def end(self) -> None:
+        """Write no more."""
+        self._ended = True
+        self._filled.set()
+
+    async def write(self, context: Any) -> None:
+        """Write what is sent, until the stream must end."""
+        while not self._ended:
+            while self._queue:
+                await context.write(self._queue.popleft())
+            self._filled.clear()
+            await self._filled.wait()
+
+
+class _Methods:
+    """The two methods of the service, with messages as bytes."""
+
+    def __init__(self, ads: Ads) -> None:
+        self._handlers = {
+            f"{SERVICE}DeltaAggregatedResources": _handler(ads, delta=True),
+            f"{SERVICE}StreamAggregatedResources": _handler(ads, delta=False),
+        }
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a call; None: no such method."""
+        return self._handlers.get(handler_call_details.method)
+
+
+def _handler(ads: Ads, *, delta: bool) -> Any:
+    async def converse(_: Any, context: Any) -> None:
+        link = _Link()
+        async with ads.session(link, delta=delta) as session:
+            await _converse(session, link, context)
+        if link.reason:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, link.reason)
+
+    return grpc.stream_stream_rpc_method_handler(converse)
+
+
+async def _converse(session: Session, link: _Link, context: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(_read(session, link, context), name="ads:read")
+        try:
+            await link.write(context)
+        except grpc.aio.UsageError:
+            pass  # the client is gone
+        finally:
+            reader.cancel()
+
+
+async def _read(session: Session, link: _Link, context: Any) -> None:
+    while (data := await context.read()) is not grpc.aio.EOF:
+        session.receive(data)
+    link.end()
+
+
+def _bind(server: Any, address: str) -> str:
+    """Add an address to the server; returns it with the port that was chosen."""
+    is_path = address.startswith("unix:")
+    if is_path:
+        _free(Path(address.removeprefix("unix:")))
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        hint = "stop the process that has it, or choose another with --xds"
+        raise AddressInUseError(f'cannot listen at "{address}": {hint} ({error})') from error
+    return address if is_path else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _free(path: Path) -> None:
+    """Remove a socket that nobody listens at."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise AddressInUseError(f'cannot listen at "unix:{path}": it is a file, remove it')
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise AddressInUseError(
+        f'cannot listen at "unix:{path}": another process does. Stop it, or choose another path'
+    )
