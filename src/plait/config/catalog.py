@@ -286,7 +286,7 @@ _POD: Final = Kind(
     short=("po",),
     spec=pod.Pod,
     body="",
-    indexes=_OWNED,
+    indexes={**_OWNED, "address": indexes.pod_address},
 )
 
 _ENDPOINT_SLICE: Final = Kind(

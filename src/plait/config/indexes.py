@@ -10,6 +10,7 @@ from plait.config.kinds import (
     core,
     destination_rule,
     discovery,
+    pod,
     service_entry,
     virtual_service,
     workload_entry,
@@ -104,6 +105,13 @@ def entry_address(row: Object[service_entry.ServiceEntry]) -> tuple[tuple[str, s
 def workload_address(row: Object[workload_entry.WorkloadEntry]) -> tuple[tuple[str, str], ...]:
     """Namespace and address of a WorkloadEntry."""
     return ((row.key.namespace, row.spec.address),)
+
+
+def pod_address(row: Object[pod.Pod]) -> tuple[tuple[str, str], ...]:
+    """Namespace and each address of a Pod."""
+    status = row.spec.status or pod.PodStatus()
+    found = dict.fromkeys((status.pod_ip, *(one.ip for one in status.pod_ips)))
+    return tuple((row.key.namespace, address) for address in found if address)
 
 
 def slice_service(row: Object[discovery.EndpointSlice]) -> tuple[tuple[str, str], ...]:

@@ -132,10 +132,11 @@ def meeting(q: Query, hosts: tuple[tuple[str, str], ...], key: Key) -> tuple[str
     found = q(virtual_services.rule, key)
     if found is None or not found.http:
         return ()
-    return tuple(sorted(set(_narrower(found, hosts))))
+    return tuple(sorted(set(narrower(found, hosts))))
 
 
-def _narrower(found: virtual_services.Rule, hosts: tuple[tuple[str, str], ...]) -> list[str]:
+def narrower(found: virtual_services.Rule, hosts: tuple[tuple[str, str], ...]) -> list[str]:
+    """Where the hosts of a rule and of a server meet: of two that overlap the narrower one."""
     met = []
     for space, wanted in hosts:
         if space not in ("*", found.key.namespace):
@@ -153,6 +154,6 @@ def streams(q: Query, view: ir.View, server: Served) -> tuple[Key, ...]:
     found = []
     for key in q(virtual_services.bound, path(server.gateway)):
         rule = q(virtual_services.rule, key)
-        if rule is not None and rule.streams and _narrower(rule, server.hosts):
+        if rule is not None and rule.streams and narrower(rule, server.hosts):
             found.append(key)
     return tuple(found)

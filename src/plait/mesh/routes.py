@@ -44,8 +44,10 @@ def _entries(
     spec: kinds.VirtualService,
 ) -> Iterator[tuple[str, kinds.HTTPRoute, kinds.HTTPMatchRequest]]:
     for i, http in enumerate(spec.http):
-        for j, written in enumerate(http.match or (ANYTHING,)):
+        for j, written in enumerate(http.match):
             yield f"http[{i}].match[{j}]", http, written
+        if not http.match:
+            yield f"http[{i}]", http, ANYTHING
 
 
 def applies(

@@ -65,7 +65,7 @@ JSON_FORMAT: Final = {
 }
 """Istio's keys."""
 
-_SANITIZE_SET, _APPEND_FORWARD = 4, 2  # ForwardClientCertDetails
+_SANITIZE_SET, _APPEND_FORWARD = 3, 2  # ForwardClientCertDetails
 _PASS_THROUGH = 2  # ServerHeaderTransformation: the application's own header stays
 _EMPTY = protos.HeaderMutation()
 

@@ -16,7 +16,7 @@ _VIRTUAL_HOSTS = 2  # field number in RouteConfiguration
 _APPEND, _OVERWRITE = 0, 2  # HeaderValueOption.HeaderAppendAction
 _REDIRECTS = {301: 0, 302: 1, 303: 2, 307: 3, 308: 4}
 _STRING_FIELD = {ir.Exact: "exact", ir.Prefix: "prefix", ir.Suffix: "suffix"}
-_PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+_PREVIOUS_HOSTS = protos.packed(protos.PreviousHostsPredicate())
 
 
 def table(q: Query, view: ir.View, name: str) -> Answer:
@@ -177,9 +177,8 @@ def _retry(policy: Any, retry: ir.Retry) -> None:
     if retry.backoff is not None:
         policy.retry_back_off.base_interval.CopyFrom(protos.duration(retry.backoff))
     if retry.previous_hosts:
-        predicate = protos.AnyMessage(type_url="type.googleapis.com/" + _PREVIOUS_HOSTS)
         policy.retry_host_predicate.add(
-            name="envoy.retry_host_predicates.previous_hosts", typed_config=predicate
+            name="envoy.retry_host_predicates.previous_hosts", typed_config=_PREVIOUS_HOSTS
         )
         policy.host_selection_retry_max_attempts = retry.host_attempts
 

@@ -1,0 +1,168 @@
+"""What is wrong with an object in its own namespace, also when no proxy sees it yet.
+
+Each query evaluates what the object causes there, so that the findings are those of the
+configuration itself; it adds only those that no configuration comes from.  Its value says what was
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plait.base.query import Query
+from plait.config import catalog, names
+from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.kinds import gateway as gateway_kinds
+from plait.config.kinds import virtual_service as kinds
+from plait.config.meta import Key, Object
+from plait.mesh import called as calls
+from plait.mesh import (
+    gateways,
+    ir,
+    listener_plans,
+    placement,
+    routes,
+    streams,
+    virtual_services,
+    visibility,
+)
+from plait.mesh.destinations import Context
+from plait.mesh.virtual_hosts import known_destinations
+
+
+def virtual_service(q: Query, key: Key) -> tuple[Context, ...]:
+    """PLT2001 to PLT2008 of a VirtualService, for every port, gateway and caller it is for."""
+    rule = q(virtual_services.rule, key)
+    if rule is None:
+        return ()
+    contexts = [*_in_mesh(q, rule), *_at_gateways(q, rule)]
+    for context in contexts:
+        q(routes.routes, context)
+        q(streams.chains, streams.Stream(name="check", cluster="", rules=(context,)))
+    return tuple(contexts)
+
+
+def gateway(q: Query, key: Key) -> tuple[str, ...]:
+    """PLT3001 of a Gateway, beside the others that select the same proxies."""
+    found: Object[gateway_kinds.Gateway] | None = q.row("Gateway", key)
+    if found is None:
+        return ()
+    labels = tuple(sorted(found.spec.selector.items()))
+    identity = ir.Identity(role=ir.Role.GATEWAY, namespace=key.namespace, labels=labels)
+    plans = q(listener_plans.plans, q(placement.placement, identity).view)
+    return tuple(plan.name for plan in plans)
+
+
+def sidecar(q: Query, key: Key) -> tuple[Key, ...]:
+    """PLT3003 of a Sidecar: a second default of its namespace is not in force."""
+    return tuple(one.key for one in q(placement.scopes_in, key.namespace))
+
+
+def host(q: Query, key: Key) -> tuple[str, ...]:
+    """PLT3001 of a Service or ServiceEntry: another host has its address."""
+    view = _own_view(q, key.namespace)
+    found = q(visibility.definition, key)
+    hosts = [ir.HostId(name, (key,)) for name in (found.hosts if found else ())]
+    numbers = {called.port.number for one in hosts for called in q(calls.ports, one)}
+    plans = [q(listener_plans.captured_plans, view, number) for number in sorted(numbers)]
+    return tuple(plan.name for group in plans for plan in group)
+
+
+def _own_view(q: Query, namespace: str) -> ir.View:
+    identity = ir.Identity(role=ir.Role.SIDECAR, namespace=namespace)
+    return q(placement.placement, identity).view
+
+
+def _in_mesh(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
+    if names.MESH not in rule.gateways:
+        return
+    view = _own_view(q, rule.key.namespace)
+    numbers: set[int] = set()
+    for i, name in enumerate(rule.hosts):
+        winner = q(virtual_services.chosen, view, name)
+        other = q(virtual_services.rule, winner) if winner and winner != rule.key else None
+        if other is not None and name in other.hosts:
+            q.report(_lost(rule.key, i, name, other.key))
+        known = q(visibility.visible_host, view, name)
+        found = q(calls.ports, known) if known else ()
+        numbers |= {one.port.number for one in found} or {80}
+    for number in sorted(numbers):
+        yield _context(q, rule.key, view, number, names.MESH)
+
+
+def _context(q: Query, key: Key, view: ir.View, port: int, bound: str) -> Context:
+    """As every caller at once sees it."""
+    matches = q(virtual_services.source_matches, key)
+    return Context(
+        key=key,
+        port=port,
+        gateways=(bound,),
+        selected=tuple(ir.Selected(key, match.section) for match in matches),
+        known=q(known_destinations, view, key),
+    )
+
+
+def _at_gateways(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
+    row: Object[kinds.VirtualService] | None = q.row(virtual_services.TABLE, rule.key)
+    served: set[str] = set()
+    known: list[str] = []
+    for i, written in enumerate(row.spec.gateways if row else ()):
+        name = names.gateway(written, rule.key.namespace)
+        if name == names.MESH:
+            continue
+        space, _, short = name.partition("/")
+        key = catalog.KINDS["Gateway"].key(space, short)
+        if q.row("Gateway", key) is None:
+            q.report(_unknown_gateway(rule.key, i, name))
+            continue
+        known.append(name)
+        view = ir.View(ir.Role.GATEWAY, space, selected=(ir.Selected(key),))
+        for server in q(gateways.servers, key):
+            fits = rule.http if server.http else rule.streams
+            met = gateways.narrower(rule, server.hosts) if fits else []
+            served.update(met)
+            if met:
+                yield _context(q, rule.key, view, server.port, name)
+    if known:
+        _report_unserved(q, rule, served, known)
+
+
+def _report_unserved(
+    q: Query, rule: virtual_services.Rule, served: set[str], known: list[str]
+) -> None:
+    for i, host_ in enumerate(rule.hosts):
+        if not any(names.matches(host_, one) for one in served):
+            q.report(
+                Diagnostic(
+                    code="PLT2008",
+                    severity=Severity.WARNING,
+                    subject=rule.key,
+                    path=f"spec.hosts[{i}]",
+                    message=f'no server of {", ".join(known)} serves "{host_}" '
+                    f"for namespace {rule.key.namespace}",
+                    hint="Add it to the hosts of a server, or correct it",
+                )
+            )
+
+
+def _unknown_gateway(key: Key, i: int, name: str) -> Diagnostic:
+    return Diagnostic(
+        code="PLT2007",
+        severity=Severity.ERROR,
+        subject=key,
+        path=f"spec.gateways[{i}]",
+        message=f'there is no Gateway "{name}"',
+        hint="Write it, or correct the name; another namespace's is written namespace/name",
+    )
+
+
+def _lost(key: Key, i: int, name: str, winner: Key) -> Diagnostic:
+    return Diagnostic(
+        code="PLT2005",
+        severity=Severity.ERROR,
+        subject=key,
+        path=f"spec.hosts[{i}]",
+        message=f'not in force for "{name}" in the mesh: the older {winner} routes it',
+        hint="Merge the two, or give each its own hosts",
+        related=(winner,),
+    )

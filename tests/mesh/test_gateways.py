@@ -1,0 +1,103 @@
+"""What gateways listen to and which VirtualServices they serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.mesh import checks, listener_plans, route_tables
+from tests.support.mesh import Mesh, gateway, key, service, stamp, virtual_service
+
+
+def edge(servers: str, name: str = "edge", *, namespace: str = "demo", created: int = 0) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: '{stamp(created)}'}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: {servers}
+"""
+
+
+def http(*hosts: str, port: int = 80) -> str:
+    written = ", ".join(f"'{host}'" for host in hosts)
+    return f"[{{port: {{number: {port}, name: http, protocol: HTTP}}, hosts: [{written}]}}]"
+
+
+def reply(name: str, host: str, gateways: str = "demo/edge", namespace: str = "demo") -> str:
+    body = f"hosts: ['{host}']\ngateways: [{gateways}]\nhttp: [{{directResponse: {{status: 200}}}}]"
+    return virtual_service(name, body, namespace=namespace)
+
+
+def served(mesh: Mesh, port: int = 80) -> list[str]:
+    table = mesh.engine.get(route_tables.table, mesh.view(**gateway()), f"http.{port}")
+    assert table is not None
+    return [domain for entry in table.entries for domain in entry.domains]
+
+
+def names(mesh: Mesh) -> list[str]:
+    plans: Any = mesh.engine.get(listener_plans.plans, mesh.view(**gateway()))
+    return [plan.name for plan in plans]
+
+
+def test_a_host_is_served_where_the_gateway_and_the_rule_meet():
+    mesh = Mesh(edge(http("*.a.test")), reply("one", "x.a.test"), reply("two", "*"))
+
+    assert served(mesh) == ["*.a.test", "x.a.test", "*"]
+
+
+def test_a_host_of_another_namespace_is_not_served_where_the_gateway_names_one():
+    rules = (reply("mine", "m.test"), reply("theirs", "t.test", namespace="other"))
+
+    assert served(Mesh(edge(http("./*")), *rules)) == ["m.test", "*"]
+    assert served(Mesh(edge(http("other/*")), *rules)) == ["t.test", "*"]
+
+
+def test_servers_of_several_gateways_on_one_port_are_one_listener():
+    mesh = Mesh(
+        edge(http("a.test")),
+        edge(http("b.test"), "edge2"),
+        reply("a", "a.test"),
+        reply("b", "b.test", "edge2"),
+    )
+
+    assert names(mesh) == ["0.0.0.0_80"]
+    assert served(mesh) == ["a.test", "b.test", "*"]
+
+
+def test_requests_and_bytes_cannot_share_a_port_and_the_older_has_it():
+    tcp = "[{port: {number: 80, name: t, protocol: TCP}, hosts: ['*']}]"
+    mesh = Mesh(edge(http("*"), created=1), edge(tcp, "late", created=9))
+
+    assert names(mesh) == ["0.0.0.0_80"]
+    assert mesh.notes(checks.gateway, key("Gateway", "late")) == [
+        "PLT3001 Gateway demo/late spec.servers[0].port"
+    ]
+
+
+def test_a_tcp_server_needs_a_rule_to_listen():
+    tcp = edge("[{port: {number: 9000, name: t, protocol: TCP}, hosts: ['*']}]")
+    rule = "hosts: ['*']\ngateways: [edge]\ntcp: [{route: [{destination: {host: db}}]}]"
+
+    assert names(Mesh(tcp)) == []
+    assert names(Mesh(tcp, service("db", "tcp:1"), virtual_service("v", rule))) == ["0.0.0.0_9000"]
+
+
+def test_a_rule_for_an_unknown_gateway_or_an_unserved_host_is_told():
+    mesh = Mesh(edge(http("a.test")), reply("v", "b.test", "edge, gone"))
+
+    assert mesh.notes(checks.virtual_service, key("VirtualService", "v")) == [
+        "PLT2007 VirtualService demo/v spec.gateways[1]",
+        "PLT2008 VirtualService demo/v spec.hosts[0]",
+    ]
+
+
+def test_a_gateway_that_is_written_later_is_found():
+    mesh = Mesh(reply("v", "a.test", "edge"))
+    check = (checks.virtual_service, key("VirtualService", "v"))
+    before = mesh.notes(*check)
+
+    mesh.apply(edge(http("a.test")))
+
+    assert before == ["PLT2007 VirtualService demo/v spec.gateways[0]"]
+    assert mesh.notes(*check) == []

@@ -1,0 +1,233 @@
+"""Which listeners a view has, and the chains in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.mesh import inbound_listeners, ir, listener_plans, listeners
+from tests.support.mesh import Mesh, key, service, stamp, virtual_service
+
+SIDECAR = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s}
+spec:
+"""
+
+
+def entry(name: str, protocol: str, spec: str = "", *, port: int = 3306, created: int = 0) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, creationTimestamp: '{stamp(created)}'}}
+spec:
+  hosts: [{name}.test]
+  ports: [{{number: {port}, name: p, protocol: '{protocol}'}}]
+  resolution: STATIC
+  endpoints: [{{address: 192.0.2.1}}]
+  {spec}
+"""
+
+
+def outbound(mesh: Mesh, **identity: Any) -> dict[str, ir.Listener]:
+    plans = mesh.engine.get(listener_plans.plans, mesh.view(**identity))
+    return {plan.name: mesh.engine.get(listeners.listener, plan) for plan in plans}
+
+
+def clusters(chain: ir.Chain | None) -> list[str]:
+    assert chain is not None
+    assert isinstance(chain.action, ir.TcpChain)
+    return [to.cluster for to in chain.action.to]
+
+
+def test_requests_of_all_hosts_share_a_port_and_other_bytes_pass():
+    found = outbound(Mesh(service("a", "http:80"), service("b", "http:80")))["0.0.0.0_80"]
+
+    assert found.detect
+    assert not found.bind
+    assert [chain.match for chain in found.chains] == [listeners.DETECTED]
+    assert clusters(found.default) == ["PassthroughCluster"]
+
+
+def test_a_service_declared_as_bytes_has_a_listener_on_its_address_without_inspection():
+    found = outbound(Mesh(service("db", "tcp:3306", ip="10.0.0.9")))
+
+    assert set(found) == {"10.0.0.9_3306", "virtualOutbound"}
+    assert not found["10.0.0.9_3306"].detect
+    assert clusters(found["10.0.0.9_3306"].chains[0]) == [
+        "outbound|3306||db.demo.svc.cluster.local"
+    ]
+
+
+def test_bytes_without_an_address_take_what_requests_leave_of_a_port():
+    found = outbound(Mesh(entry("web", "HTTP"), entry("db", "TCP")))["0.0.0.0_3306"]
+
+    assert found.detect
+    assert clusters(found.default) == ["outbound|3306||db.test"]
+
+
+def test_of_two_hosts_with_one_address_the_older_has_it():
+    mesh = Mesh(
+        entry("young", "TCP", "addresses: [10.9.9.9]", created=7),
+        entry("old", "TCP", "addresses: [10.9.9.9]", created=1),
+    )
+
+    assert clusters(outbound(mesh)["10.9.9.9_3306"].chains[0]) == ["outbound|3306||old.test"]
+    assert mesh.notes(listener_plans.captured_plans, mesh.view(), 3306) == [
+        "PLT3001 ServiceEntry demo/young"
+    ]
+
+
+def test_a_range_of_addresses_is_a_chain():
+    found = outbound(Mesh(entry("net", "TCP", "addresses: [10.8.0.0/16]")))["0.0.0.0_3306"]
+
+    assert [chain.match.prefixes for chain in found.chains] == [("10.8.0.0/16",)]
+    assert clusters(found.default) == ["PassthroughCluster"]
+
+
+def test_tls_hosts_of_one_port_are_told_apart_by_server_name():
+    found = outbound(Mesh(entry("a", "TLS"), entry("b", "HTTPS")))["0.0.0.0_3306"]
+
+    assert found.inspect_tls
+    assert not found.detect
+    assert [chain.match.server_names for chain in found.chains] == [("a.test",), ("b.test",)]
+
+
+def test_a_headless_service_of_bytes_is_reached_at_its_endpoints():
+    piece = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.1.1]}, {addresses: [10.1.1.2]}]
+ports: [{name: tcp, port: 3306}]
+"""
+    found = outbound(Mesh(service("db", "tcp:3306", ip="None"), piece))
+
+    assert set(found) == {"10.1.1.1_3306", "10.1.1.2_3306", "virtualOutbound"}
+
+
+def test_a_detected_service_has_its_own_table_for_its_address():
+    found = outbound(Mesh(service("any", ":7000", ip="10.0.0.7")))["10.0.0.7_7000"]
+
+    (chain,) = found.chains
+    assert isinstance(chain.action, ir.HttpChain)
+    assert chain.action.table == "any.demo.svc.cluster.local:7000"
+    assert clusters(found.default) == ["outbound|7000||any.demo.svc.cluster.local"]
+
+
+def test_everything_else_is_passed_on_or_closed():
+    policy = SIDECAR + "  outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+
+    assert clusters(outbound(Mesh())["virtualOutbound"].default) == ["PassthroughCluster"]
+    assert clusters(outbound(Mesh(policy))["virtualOutbound"].default) == ["BlackHoleCluster"]
+
+
+def test_a_call_to_the_capture_port_itself_goes_nowhere():
+    (trap,) = outbound(Mesh())["virtualOutbound"].chains
+
+    assert trap.match.port == 15001
+    assert clusters(trap) == ["BlackHoleCluster"]
+
+
+def test_tcp_routes_share_connections_by_weight():
+    rule = virtual_service(
+        "v",
+        "hosts: [db]\ntcp:\n- route: [{destination: {host: db}, weight: 3},"
+        " {destination: {host: db2}, weight: 1}]",
+    )
+    mesh = Mesh(service("db", "tcp:1", ip="10.0.0.1"), service("db2", "tcp:1", ip="10.0.0.2"), rule)
+    (chain,) = outbound(mesh)["10.0.0.1_1"].chains
+
+    assert isinstance(chain.action, ir.TcpChain)
+    assert [to.weight for to in chain.action.to] == [3, 1]
+    assert chain.origin[0] == key("VirtualService", "v")
+
+
+def test_an_explicit_egress_listener_replaces_the_one_it_collides_with():
+    explicit = SIDECAR + (
+        "  egress:\n"
+        "  - {port: {number: 80, protocol: HTTP, name: h}, bind: 0.0.0.0, hosts: ['./*']}\n"
+        "  - {hosts: ['./*']}"
+    )
+    found = outbound(Mesh(service("a", "http:80"), explicit))["0.0.0.0_80"]
+
+    assert isinstance(found.chains[0].action, ir.HttpChain)
+    assert found.chains[0].action.table == "0.0.0.0_80"
+
+
+def test_what_is_not_captured_binds_loopback_and_needs_no_detection():
+    mesh = Mesh(service("a", "http:80"), service("db", "tcp:81"))
+    found = outbound(mesh, interception=ir.Interception.NONE)
+
+    assert set(found) == {"127.0.0.1_80", "127.0.0.1_81"}
+    assert found["127.0.0.1_80"].bind
+    assert not found["127.0.0.1_80"].detect
+    assert found["127.0.0.1_80"].default is None
+
+
+def inbound(mesh: Mesh, name: str = "virtualInbound", **identity: Any) -> ir.Listener:
+    placed = mesh.placed(**identity)
+    assert placed.inbound is not None
+    return mesh.engine.get(inbound_listeners.listener, placed.inbound, name)
+
+
+def test_inbound_chains_stand_in_istios_order():
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+
+    assert [chain.name for chain in inbound(mesh, labels={"app": "a"}).chains] == [
+        "virtualInbound-blackhole",
+        "virtualInbound-catchall-http",
+        "virtualInbound",
+        "virtualInbound-tls",
+        "0.0.0.0_80",
+        "0.0.0.0_81",
+        "0.0.0.0_82-http",
+        "0.0.0.0_82",
+        "0.0.0.0_82-tls",
+    ]
+
+
+def test_inbound_matches_are_all_different():
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+    matches = [chain.match for chain in inbound(mesh, labels={"app": "a"}).chains]
+
+    assert len({str(match) for match in matches}) == len(matches)
+
+
+def test_a_server_on_a_port_declared_as_bytes_may_speak_first():
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+
+    assert inbound(mesh, labels={"app": "a"}).uninspected == (81,)
+
+
+def test_inbound_requests_are_tried_again_only_where_nothing_was_read_and_never_for_grpc():
+    mesh = Mesh(service("a", "http:80", "grpc:81"))
+    chains = {chain.name: chain for chain in inbound(mesh, labels={"app": "a"}).chains}
+
+    def retry(name: str) -> ir.Retry | None:
+        action = chains[name].action
+        assert isinstance(action, ir.HttpChain)
+        return action.routes[0].routes[0].retry
+
+    assert retry("0.0.0.0_80") == ir.Retry(
+        attempts=2, on=("reset-before-request",), previous_hosts=False
+    )
+    assert retry("0.0.0.0_81") is None
+
+
+def test_an_uncaptured_workload_is_reached_only_where_its_sidecar_says():
+    ingress = SIDECAR + (
+        "  ingress: [{port: {number: 7000, protocol: HTTP, name: h}, bind: 127.0.0.8,"
+        " defaultEndpoint: '127.0.0.1:7001'}]"
+    )
+    plain, written = Mesh(service("a", "http:80")), Mesh(service("a", "http:80"), ingress)
+    identity: dict[str, Any] = {"labels": {"app": "a"}, "interception": ir.Interception.NONE}
+
+    none = plain.placed(**identity).inbound
+    one = written.placed(**identity).inbound
+    assert none is not None
+    assert one is not None
+    assert inbound_listeners.names(none) == ()
+    assert inbound_listeners.names(one) == ("127.0.0.8_7000",)
+    assert inbound(written, "127.0.0.8_7000", **identity).address == "127.0.0.8"
