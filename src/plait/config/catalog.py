@@ -147,7 +147,6 @@ _DESTINATION_RULE: Final = Kind(
     unenforced=(
         *(f"trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
         *(f"subsets[].trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
-        "subsets[].trafficPolicy.connectionPool.tcp.connectTimeout",
         "workloadSelector",
     ),
 )
