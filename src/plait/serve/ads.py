@@ -28,6 +28,7 @@ SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 SLICE = 64
 """Streams served between two turns of the loop."""
 _TICK = 0.25  # seconds between two looks at deadlines
+_REPORT = 0.01  # seconds between two calls of followers
 _SWEEP = 20  # ticks between two sweeps
 _MESSAGE = 64 * 1024 * 1024  # bytes of a request; a reconnecting Envoy names all it holds
 _OPTIONS = (
@@ -72,6 +73,8 @@ class Ads:
         self._sessions: dict[Session, None] = {}
         self._dirty: dict[Session, None] = {}
         self._awake = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._followers: dict[object, Callable[[], None]] = {}
 
     async def serve(self, addresses: Sequence[str]) -> None:
         """Serve at each ``host:port`` and ``unix:PATH`` until cancelled.
@@ -88,6 +91,7 @@ class Ads:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(), name="ads:pump")
                 group.create_task(self._tick(), name="ads:tick")
+                group.create_task(self._report(), name="ads:report")
         finally:
             await asyncio.shield(server.stop(0.1))
             self.hub.close()
@@ -96,6 +100,24 @@ class Ads:
         """The connected proxies, by id."""
         states = [state for session in self._sessions if (state := session.state())]
         return tuple(sorted(states, key=lambda state: state.id))
+
+    def sessions(self) -> tuple[Session, ...]:
+        """The connected clients, in the order in which they came."""
+        return tuple(self._sessions)
+
+    def late(self, revision: int) -> tuple[str, ...]:
+        """Ids of the connected proxies that have not acknowledged all up to `revision`."""
+        found = [s.node.id for s in self._sessions if s.node and s.delivered < revision]
+        return tuple(sorted(found))
+
+    def follow(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call back when proxies came, went or acknowledged something; returns the way to stop.
+
+        One call stands for everything that happened in the hundredth of a second before it.
+        """
+        token = object()
+        self._followers[token] = changed
+        return lambda: self._followers.pop(token, None) and None
 
     def delivered(self) -> int | None:
         """The newest revision that every connected proxy acknowledged; None: there is none."""
@@ -112,6 +134,10 @@ class Ads:
         """Refresh a session when it is its turn."""
         self._dirty[session] = None
         self._awake.set()
+
+    def stir(self) -> None:
+        """Note that a client came, went or said something."""
+        self._stirred.set()
 
     def accepted(self, session: Session, type_url: str, payload: Payload) -> None:
         """Remember what a client took."""
@@ -137,6 +163,7 @@ class Ads:
             del self._sessions[session]
             self._dirty.pop(session, None)
             session.close()
+            self.stir()
 
     async def _pump(self) -> None:
         """Refresh those for whom something changed, some at a time."""
@@ -149,6 +176,14 @@ class Ads:
                     session.refresh()
                 if not number % SLICE:
                     await asyncio.sleep(0)
+
+    async def _report(self) -> None:
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            for changed in tuple(self._followers.values()):
+                changed()
+            await asyncio.sleep(_REPORT)
 
     async def _tick(self) -> None:
         ticks = 0

@@ -45,6 +45,10 @@ class Desk(Protocol):
         """Call `session.refresh` when it is its turn."""
         ...
 
+    def stir(self) -> None:
+        """A client came, or said something."""
+        ...
+
     def accepted(self, session: Session, type_url: str, payload: Payload) -> None:
         """A client was the first to take these resources."""
         ...
@@ -138,6 +142,7 @@ class Session:
             self._desk.hub.locate(self.node.identity, self)
         if self.stream is not None:
             self._act(self.stream.on_request(request, self._desk.now()))
+            self._desk.stir()
         elif len(self._before) < _BEFORE:
             self._before.append(request)
         else:

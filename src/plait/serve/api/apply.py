@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from plait.serve.api import fields, lists, ownership
@@ -15,6 +16,7 @@ from plait.serve.api.fields import Path
 from plait.serve.api.ownership import Entry
 from plait.serve.api.status import StatusError
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SERVER = ("apiVersion", "kind")
 
 
@@ -36,7 +38,9 @@ def applied(
     entries = _entries(table, live)
     others = [entry for entry in entries if entry.identity != by.identity]
     own = next((entry for entry in entries if entry.identity == by.identity), None)
-    others = _after_conflicts(others, _changed(table, live, scope, mine, by), force=force)
+    changed = _changed(table, live, scope, mine, by)
+    known = frozenset() if force else _applied_by_client(table, live, by)
+    others = _after_conflicts(others, changed, known, force=force)
     merged = _joined(live, _merge(table, _scope(live, by), scope, ()), by)
     gone = (own.paths if own else frozenset()) - mine
     merged = _pruned(table, merged, gone, [*others, structs.replace(by, paths=mine)])
@@ -88,10 +92,24 @@ def _changed(
     return frozenset(p for p in mine if p not in before or before[p] != after[p])
 
 
+def _applied_by_client(table: str, live: dict[str, Any], by: Entry) -> frozenset[Path]:
+    """What ``kubectl apply`` set before it was told ``--server-side``: its own, no conflict."""
+    text = live["metadata"].get("annotations", {}).get(_LAST_APPLIED, "")
+    if by.manager != "kubectl" or not text:
+        return frozenset()
+    try:
+        said = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return frozenset()
+    now = dict(fields.leaves(table, fields.owned(live)))
+    leaves = fields.leaves(table, fields.owned(said))
+    return frozenset(path for path, value in leaves if path in now and now[path] == value)
+
+
 def _after_conflicts(
-    others: Sequence[Entry], changed: frozenset[Path], *, force: bool
+    others: Sequence[Entry], changed: frozenset[Path], known: frozenset[Path], *, force: bool
 ) -> list[Entry]:
-    found = [(entry, sorted(entry.paths & changed)) for entry in others]
+    found = [(entry, sorted(entry.paths & changed - known)) for entry in others]
     if not force and any(paths for _, paths in found):
         raise _conflict([(entry, path) for entry, paths in found for path in paths])
     return [structs.replace(entry, paths=entry.paths - changed) for entry in others]

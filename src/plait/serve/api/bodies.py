@@ -11,12 +11,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from plait.config import codec
+from plait.config.document import printed
 from plait.config.ports import Fault
-from plait.serve.api import status
+from plait.serve.api import protobuf, status
 
 JSON = "application/json"
 YAML = "application/yaml"
-OBJECTS = (JSON, YAML)
+OBJECTS = (JSON, YAML, protobuf.MEDIA)
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -55,6 +56,8 @@ async def read(request: web.Request, accepted: Sequence[str]) -> Body:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise status.too_large() from error
+    if media == protobuf.MEDIA:
+        return Body(value=protobuf.decode(raw), media=media)
     is_json = media not in _YAML_LIKE or raw.lstrip()[:1] in (b"{", b"")
     found = _json(raw, media) if is_json else _yaml(raw, media)
     _see_depth(found.value)
@@ -80,7 +83,8 @@ def _yaml(raw: bytes, media: str) -> Body:
         if isinstance(document, Fault):
             told = f"the body is not valid YAML: {document.problem} ({document.origin})"
             raise status.bad_request(told)
-        return Body(value=document.value, media=media)
+        twice = tuple(printed(duplicate.path) for duplicate in document.duplicates)
+        return Body(value=document.value, media=media, duplicates=twice)
     raise status.bad_request("the body has no YAML document")
 
 

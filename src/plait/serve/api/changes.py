@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +17,8 @@ from plait.serve.api.reads import found, see_identity
 from plait.serve.api.replies import reply
 from plait.serve.api.writes import Writer, Written, refused
 
-_ATTEMPTS = 5  # of a patch that others get in the way of
+_ATTEMPTS = 20  # of a patch that others get in the way of
+_PAUSE = 0.002  # seconds more before each further attempt: the winner must be in force first
 
 
 async def create(backend: Backend, target: Target, request: web.Request) -> web.Response:
@@ -81,6 +83,7 @@ async def change(backend: Backend, target: Target, request: web.Request) -> web.
         except ConflictError as error:
             if pinned or attempt + 1 == _ATTEMPTS:
                 raise status.conflict(target.kind, target.name) from error
+            await asyncio.sleep(_PAUSE * attempt)
         except StoreError as error:
             raise refused(error, target, target.name) from error
         else:

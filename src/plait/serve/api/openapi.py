@@ -14,7 +14,7 @@ import msgspec
 
 from plait.base.digest import digest
 from plait.config.catalog import Kind
-from plait.serve.api import discovery, schemas
+from plait.serve.api import bodies, discovery, lists, schemas
 
 _VALIDATED = ("post", "put", "patch")
 _ACTIONS = {
@@ -24,12 +24,7 @@ _ACTIONS = {
     "patch": "patch",
     "delete": "delete",
 }
-_PATCHES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
+_PATCHES = (bodies.APPLY_PATCH, bodies.JSON_PATCH, bodies.MERGE_PATCH)
 
 
 def index() -> dict[str, Any]:
@@ -83,9 +78,14 @@ def _operation(kind: Kind, version: str, method: str, whole: str) -> dict[str, A
     if method in _VALIDATED:
         names = ("dryRun", "fieldManager", "fieldValidation")
         found["parameters"] = [_parameter(name) for name in names]
-        media = _PATCHES if method == "patch" else ("application/json",)
+        media = _patches(kind) if method == "patch" else (bodies.JSON,)
         found["requestBody"] = {"content": {name: {"schema": reference} for name in media}}
     return found
+
+
+def _patches(kind: Kind) -> tuple[str, ...]:
+    """What kubectl may send: it prefers strategic patches wherever they are listed."""
+    return (*_PATCHES, bodies.STRATEGIC_PATCH) if kind.group in lists.STRATEGIC else _PATCHES
 
 
 def _parameter(name: str) -> dict[str, Any]:

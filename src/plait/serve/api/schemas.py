@@ -11,9 +11,10 @@ from typing import Any
 from msgspec import inspect
 
 from plait.config.catalog import Kind
+from plait.serve.api import lists
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_FIELD = re.compile(r"(?:^|; )`?(?P<name>[a-z_0-9]+)`?: ")
+_FIELD = re.compile(r"(?:^(?=[a-z])|; (?=`))`?(?P<name>[a-z_0-9]+)`?: ")
 _FORMATS: Mapping[str, dict[str, str]] = {
     "seconds": {"type": "string"},
     "base64": {"type": "string", "format": "byte"},
@@ -45,12 +46,19 @@ _METADATA: dict[str, Any] = {
         "generation": {"type": "integer", "description": "Changes of content. Set by the server."},
         "creationTimestamp": {**_STRING, "format": "date-time"},
         "deletionTimestamp": {**_STRING, "format": "date-time"},
-        "finalizers": {"type": "array", "items": _STRING, "x-kubernetes-list-type": "set"},
+        "finalizers": {
+            "type": "array",
+            "items": _STRING,
+            "x-kubernetes-list-type": "set",
+            "x-kubernetes-patch-strategy": "merge",
+        },
         "ownerReferences": {
             "type": "array",
             "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["uid"],
+            "x-kubernetes-patch-strategy": "merge",
+            "x-kubernetes-patch-merge-key": "uid",
         },
         "managedFields": {
             "type": "array",
@@ -81,7 +89,8 @@ def components(kinds: Sequence[Kind], version: str) -> dict[str, Any]:
 
 
 def _kind(kind: Kind, version: str) -> dict[str, Any]:
-    body = _Writer().write(inspect.type_info(kind.spec))
+    start = (kind.body,) if kind.body else ()
+    body = _Writer(kind).write(inspect.type_info(kind.spec), start)
     inner = body.get("properties", {})
     described = body.get("description", "")
     properties: dict[str, Any] = {
@@ -109,42 +118,57 @@ def _kind(kind: Kind, version: str) -> dict[str, Any]:
 class _Writer:
     """Writes the schemas of types; a struct within itself is written once."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
         self._within: list[type] = []
 
-    def write(self, kind: inspect.Type) -> dict[str, Any]:
-        """The schema of a type."""
+    def write(self, kind: inspect.Type, names: lists.Names) -> dict[str, Any]:
+        """The schema of a type; `names` is the way to it."""
         match kind:
             case inspect.Metadata(type=inner, extra=extra):
                 unit = (extra or {}).get("unit", "")
-                return dict(_FORMATS[unit]) if unit in _FORMATS else self.write(inner)
+                return dict(_FORMATS[unit]) if unit in _FORMATS else self.write(inner, names)
             case inspect.StructType():
-                return self._struct(kind)
+                return self._struct(kind, names)
             case inspect.UnionType(types=types):
-                return self._union(types)
+                return self._union(types, names)
             case inspect.DictType(value_type=value):
-                return {"type": "object", "additionalProperties": self.write(value)}
+                return {"type": "object", "additionalProperties": self.write(value, names)}
             case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
-                return {"type": "array", "items": self.write(item)}
+                return {"type": "array", "items": self.write(item, names), **self._list(names)}
             case _:
                 return _scalar(kind)
 
-    def _union(self, types: Sequence[inspect.Type]) -> dict[str, Any]:
+    def _list(self, names: lists.Names) -> dict[str, Any]:
+        """How items of a list are joined, as kubectl needs it to make a strategic patch."""
+        keys = lists.keys(self._kind.table, names)
+        if keys is None or self._kind.group not in lists.STRATEGIC:
+            return {"x-kubernetes-list-type": "atomic"}
+        if not keys:
+            return {"x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"}
+        return {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": list(keys),
+            "x-kubernetes-patch-strategy": "merge",
+            "x-kubernetes-patch-merge-key": keys[0],
+        }
+
+    def _union(self, types: Sequence[inspect.Type], names: lists.Names) -> dict[str, Any]:
         some = [inner for inner in types if not isinstance(inner, inspect.NoneType)]
         if len(some) == 1:
-            return self.write(some[0])
+            return self.write(some[0], names)
         if {type(inner) for inner in some} == {inspect.IntType, inspect.StrType}:
             return {"x-kubernetes-int-or-string": True, "type": "string"}
         return {"x-kubernetes-preserve-unknown-fields": True, "type": "object"}
 
-    def _struct(self, kind: inspect.StructType) -> dict[str, Any]:
+    def _struct(self, kind: inspect.StructType, names: lists.Names) -> dict[str, Any]:
         described, fields = _documented(kind.cls)
         if kind.cls in self._within:
             return {"type": "object", "description": described}
         self._within.append(kind.cls)
         properties = {}
         for field in kind.fields:
-            schema = self.write(field.type)
+            schema = self.write(field.type, (*names, field.encode_name))
             said = fields.get(field.name) or schema.get("description", "")
             properties[field.encode_name] = {**schema, "description": said} if said else schema
         self._within.pop()
@@ -172,7 +196,7 @@ def _documented(struct: type) -> tuple[str, dict[str, str]]:
     for entry in re.split(r"\n(?=\s{4}\S)", "\n" + source.cleandoc(listed).replace("\n", "\n    ")):
         words = " ".join(entry.split())
         found = list(_FIELD.finditer(words))
-        for match, after in zip(found, [*found[1:], None], strict=True):
+        for match, after in zip(found, [*found[1:], None], strict=False):
             end = after.start() if after else len(words)
             fields[match["name"]] = words[match.end() : end].strip("; ")
     return " ".join(head.split()), fields
