@@ -38,9 +38,10 @@ def ran(engine: Engine, *changes: Change) -> dict[str, int]:
     """Which queries run, and how often, when `changes` are committed."""
     before = Counter(engine.runs)
     engine.commit(changes)
-    found = Counter(engine.runs)
-    found.subtract(before)
-    return {query.__name__: number for query, number in found.items() if number}
+    found: Counter[str] = Counter()
+    for query, number in engine.runs.items():
+        found[query.__name__] += number - before[query]
+    return dict(+found)
 
 
 def settings(**fields: Any) -> Change:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from plait.base.query import Query
+from plait.base.query import Failed, Query
 from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
@@ -67,29 +67,32 @@ def subsets(q: Query, host_id: ir.HostId, client: str) -> tuple[str, ...]:
     return q(rules.subset_names, keys)
 
 
+def shared_view(q: Query, view: ir.View) -> ir.View:
+    """The least view with the same outbound clusters, so that many views share one list.
+
+    Where nothing is exported to a namespace by name, and it has no rules of its own about others'
+    hosts, it sees what a namespace without a name sees.
+    """
+    space = view.namespace
+    if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
+        space = ""
+    return ir.View(view.role, space, scope=view.scope)
+
+
 def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
     """Clusters of every visible host, port and subset; by host, port, then subset as written."""
-    return tuple(ref for each in q(callable_hosts, view) for ref in q(host_clusters, *each))
+    hosts = q(callable_hosts, q(shared_view, view))
+    tried = [q.attempt(host_clusters, *each) for each in hosts]
+    found = [refs for refs in tried if not isinstance(refs, Failed)]
+    return tuple(ref for refs in found for ref in refs)
 
 
 def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
-    """Every visible host, with the DestinationRules in force for the view."""
-    client = q(rules.client, view.namespace)
-    if view.scope is None:
-        return q(_hosts_of, q(visibility.audience, view.namespace), client)
-    return _with_rules(q, q(visibility.visible, view), client)
-
-
-def _hosts_of(
-    q: Query, audience: str, client: str
-) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
-    return _with_rules(q, q(visibility.exported, audience), client)
-
-
-def _with_rules(
-    q: Query, hosts: tuple[ir.HostId, ...], client: str
-) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
-    return tuple((one, rules_for(q, one.name, one.namespace, client)) for one in hosts)
+    """Every host visible to a shared view, with the DestinationRules in force for it."""
+    return tuple(
+        (one, rules_for(q, one.name, one.namespace, view.namespace))
+        for one in q(visibility.visible, view)
+    )
 
 
 def host_clusters(q: Query, host_id: ir.HostId, keys: tuple[Key, ...]) -> tuple[ClusterRef, ...]:
@@ -112,7 +115,7 @@ def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
     host_id = q(visibility.visible_host, view, host)
     if host_id is None:
         return None
-    keys = rules_for(q, host, host_id.namespace, q(rules.client, view.namespace))
+    keys = rules_for(q, host, host_id.namespace, view.namespace)
     wanted = ClusterRef(host_id, number, subset, keys)
     return wanted if wanted in q(host_clusters, host_id, keys) else None
 

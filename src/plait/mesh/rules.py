@@ -100,7 +100,8 @@ def about(q: Query, host: str) -> tuple[Rule, ...]:
 
 
 def _written_for(q: Query, host: str) -> tuple[Rule, ...]:
-    found = [one for key in q.keys(TABLE, "host", host) if (one := q(rule, key))]
+    tried = [q.attempt(rule, key) for key in q.keys(TABLE, "host", host)]
+    found = [one for one in tried if isinstance(one, Rule)]
     return tuple(sorted(found, key=lambda one: (one.created, one.key)))
 
 

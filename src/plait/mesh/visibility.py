@@ -81,7 +81,8 @@ def _annotated(service: Object[Any]) -> tuple[str, ...]:
 
 def _definitions(q: Query, index: str, value: str) -> list[Definition]:
     keys = [key for table in OWNERS for key in q.keys(table, index, value)]
-    return [found for key in keys if (found := q(definition, key))]
+    tried = [q.attempt(definition, key) for key in keys]
+    return [found for found in tried if isinstance(found, Definition)]
 
 
 def definitions_of(q: Query, name: str) -> tuple[Definition, ...]:

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from plait.base.digest import digest
-from plait.base.query import Query
-from plait.config import names
+from plait.base.query import Failed, Query
 from plait.config.meta import Key
+from plait.config.names import DOMAIN
 from plait.mesh import clusters, ir
 from plait.xds import protos
 from plait.xds.admission import admitted
@@ -44,11 +44,17 @@ _STAT_NAMES = {clusters.INBOUND_PASSTHROUGH: clusters.PASSTHROUGH}
 
 
 def outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
-    """The clusters by which proxies of `view` call: the fixed ones, then all that are visible."""
-    fixed = q(_fixed_names, view.role)
-    return fixed + tuple(
-        named for each in q(clusters.callable_hosts, view) for named in q(_host_names, *each)
-    )
+    """The clusters by which proxies of `view` call: the fixed ones, then all that are visible.
+
+    A host whose query fails is left out; the others go on.
+    """
+    return q(_outbound_names, q(clusters.shared_view, view))
+
+
+def _outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
+    tried = [q.attempt(_host_names, *each) for each in q(clusters.callable_hosts, view)]
+    found = [names for names in tried if not isinstance(names, Failed)]
+    return q(_fixed_names, view.role) + tuple(named for names in found for named in names)
 
 
 def _host_names(q: Query, host: ir.HostId, rules: tuple[Key, ...]) -> tuple[Named, ...]:
@@ -219,4 +225,4 @@ def _metadata(message: Any, cluster: ir.Cluster) -> None:
 
 
 def _short(host: str, namespace: str) -> str:
-    return host.removesuffix(f".{namespace}.svc.{names.DOMAIN}")
+    return host.removesuffix(f".{namespace}.svc.{DOMAIN}")

@@ -19,7 +19,7 @@ def endpoints(q: Query, view: ir.View, locality: ir.Locality, name: str) -> Answ
     Envoy answers with 503 at once.  `locality` has no effect before priorities by distance exist.
     """
     del locality
-    ref = q(clusters.ref, view, name)
+    ref = q(clusters.ref, q(clusters.shared_view, view), name)
     return Absent() if ref is None else q(assignment, ref)
 
 
