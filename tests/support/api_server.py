@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -55,13 +56,20 @@ class Api:
         self.session = session
         self.pages = pages
         self._home = home
+        self.environment = {
+            "HOME": str(home),
+            "KUBECONFIG": str(home / "kubeconfig"),
+            "KUBECACHEDIR": str(home / "cache"),
+            "PATH": "/usr/bin:/bin",
+        }
 
     async def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
-        async with self.session.request(method, self.url + path, data=data, headers=sent) as got:
+        stream = io.BytesIO(data) if data is not None else None
+        async with self.session.request(method, self.url + path, data=stream, headers=sent) as got:
             return Answer(
                 code=got.status, text=await got.text(), headers=tuple(got.headers.items())
             )
@@ -75,16 +83,10 @@ class Api:
     async def kubectl_process(self, *args: str) -> asyncio.subprocess.Process:
         config = self._home / "kubeconfig"
         await asyncio.to_thread(config.write_text, _kubeconfig(self.url))
-        env = {
-            "HOME": str(self._home),
-            "KUBECONFIG": str(config),
-            "KUBECACHEDIR": str(self._home / "cache"),
-            "PATH": "/usr/bin:/bin",
-        }
         return await asyncio.create_subprocess_exec(
             str(KUBECTL),
             *args,
-            env=env,
+            env=self.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -114,6 +116,7 @@ async def api(
     store = await Store.open(None, WallClock())
     pages = pages or NoPages()
     opened: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+    failed: Exception | None = None
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
         tasks = [group.create_task(store.run())]
         tasks += [group.create_task(store.feed(source)) for source in sources]
@@ -122,10 +125,14 @@ async def api(
         try:
             (address,) = await asyncio.wait_for(opened, PATIENCE)
             yield Api(store, f"http://{address}", session, home, pages)
+        except Exception as error:  # noqa: BLE001 - raised again outside the group, as it was
+            failed = error
         finally:
             for task in tasks:
                 task.cancel()
     await store.close()
+    if failed is not None:
+        raise failed
 
 
 def at(change: Change, source: str, locator: str) -> Change:
