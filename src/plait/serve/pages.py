@@ -1,0 +1,335 @@
+"""What the API shows beside the objects: read from the store, the engine and the streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from plait.base.query import Call, Drained, Failed
+from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.meta import Key
+from plait.config.ports import Condition
+from plait.config.record import Record
+from plait.config.store import Store
+from plait.mesh import explain, status
+from plait.serve.ads import Ads
+from plait.serve.session import ProxyState, Session
+from plait.xds import protos, subscriptions
+from plait.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    Present,
+    Resource,
+)
+
+PARTS = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES}
+"""What of a proxy's configuration can be shown, by the words of the CLI."""
+TYPES = {
+    **{part.removesuffix("s"): url for part, url in PARTS.items()},
+    **PARTS,
+    "extension": EXTENSION,
+}
+_MESSAGES = {
+    CLUSTER: protos.Cluster,
+    ENDPOINTS: protos.ClusterLoadAssignment,
+    LISTENER: protos.Listener,
+    ROUTES: protos.RouteConfiguration,
+    EXTENSION: protos.TypedExtensionConfig,
+}
+
+
+class MeshPages:
+    """The pages of a control plane; quick to ask, worked out by nobody but the engine."""
+
+    def __init__(self, store: Store, ads: Ads) -> None:
+        self._store = store
+        self._ads = ads
+
+    # Objects
+
+    def conditions(self, key: Key) -> Sequence[Condition]:
+        """What holds for an object now: Accepted, Resolved, Delivered and, if so, Rejected."""
+        record = self._store.record(key)
+        if record is None or key.kind not in status.CHECKS:
+            return ()
+        standing = self._store.engine.attempt(status.standing, key)
+        if isinstance(standing, Failed):
+            return (_accepted(record), _broken(standing.error))
+        found = [_accepted(record), _resolved(standing.findings), self._delivered(record)]
+        if standing.rejections:
+            found.append(_rejected(standing))
+        return tuple(found)
+
+    def follow_conditions(self, changed: Callable[[Key], None]) -> Callable[[], None]:
+        """Call back with each object whose findings or rejections changed, until stopped."""
+        return _Follower(self._store, changed).stop
+
+    def _delivered(self, record: Record) -> Condition:
+        connected = len(self._ads.sessions())
+        if not connected:
+            return _condition("Delivered", "Unknown", "NoProxies", "no proxy is connected")
+        late = self._ads.late(record.revision)
+        have = connected - len(late)
+        message = f"revision {record.revision}: {have} of {connected} proxies acknowledged"
+        if late:
+            more = f" and {len(late) - 3} more" if len(late) > 3 else ""
+            message += f"; not yet: {', '.join(late[:3])}{more}"
+        return _condition(
+            "Delivered", str(not late), "Pending" if late else "Acknowledged", message
+        )
+
+    # Proxies
+
+    def follow(self, page: str, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever the page ``proxies`` or ``status`` may have changed."""
+        stops = [self._ads.follow(changed)]
+        if page == "status":
+            stops.append(self._store.listen(lambda drained, _: changed() if drained.done else None))
+
+        def stop() -> None:
+            for one in stops:
+                one()
+
+        return stop
+
+    def proxies(self) -> Sequence[ProxyState]:
+        """Every connected proxy by id, and what of its configuration is not in sync."""
+        return self._ads.proxies()
+
+    def config(self, proxy: str, what: str) -> Any | None:
+        """What a proxy is sent, decoded; None: no such proxy or part."""
+        session = self._session(proxy)
+        parts = list(PARTS) if what == "all" else [what]
+        if session is None or session.placement is None or not set(parts) <= set(PARTS):
+            return None
+        return {part: [_decoded(r) for r in self._sent(session, PARTS[part])] for part in parts}
+
+    def why_resource(self, type_name: str, name: str, proxy: str) -> Any | None:
+        """What a resource was made from, as a tree; None: there is no such resource.
+
+        Without a proxy's id, the first that is sent such a resource.
+        """
+        type_url = TYPES.get(type_name)
+        if type_url is None:
+            return None
+        sessions = [self._session(proxy)] if proxy else self._sessions()
+        for session in sessions:
+            call = self._call(session, type_url, name) if session else None
+            if call is not None:
+                return self._why(call)
+        return None
+
+    def _why(self, call: Call) -> dict[str, Any]:
+        engine = self._store.engine
+        memo = engine.why(call[0], *call[1])
+        return self._told(explain.reasons(memo, lambda table, key: self._exists(key)))
+
+    def _exists(self, key: Any) -> bool:
+        return isinstance(key, Key) and self._store.record(key) is not None
+
+    def _told(self, reason: explain.Reason) -> dict[str, Any]:
+        """A reason with where its object stands and when it last changed."""
+        told: dict[str, Any] = {"what": reason.what}
+        record = self._store.record(reason.object) if reason.object else None
+        if record is not None:
+            told |= {"locator": str(record.origin), "revision": record.revision}
+        if reason.missing:
+            told["missing"] = True
+        if reason.reads:
+            told["reads"] = [self._told(read) for read in reason.reads]
+        return told
+
+    def _sessions(self) -> list[Session]:
+        return sorted(self._ads.sessions(), key=lambda s: s.node.id if s.node else "")
+
+    def _session(self, proxy: str) -> Session | None:
+        """The session of a proxy by its id, or by the name in it if that is unique."""
+        found = [s for s in self._sessions() if s.node is not None]
+        exact = [s for s in found if s.node and s.node.id == proxy]
+        named = [s for s in found if s.node and _names(s.node.id, proxy)]
+        return exact[0] if exact else named[0] if len(named) == 1 else None
+
+    def _call(self, session: Session, type_url: str, name: str) -> Call | None:
+        if session.placement is None:
+            return None
+        for query, args in subscriptions.wildcard(type_url, session.placement):
+            for entry in self._store.engine.get(query, *args):
+                if entry.name == name:
+                    return entry.query, entry.args
+        if type_url in (CLUSTER, LISTENER):
+            return None
+        call = subscriptions.named(type_url, name, session.placement)
+        answer = self._store.engine.attempt(call[0], *call[1])
+        return call if isinstance(answer, Present) else None
+
+    def _sent(self, session: Session, type_url: str) -> Iterator[Resource]:
+        """Resources of a type in the order of names, as they are now."""
+        placement, engine = session.placement, self._store.engine
+        calls: list[Call] = []
+        if placement is None:
+            return
+        for query, args in subscriptions.wildcard(type_url, placement):
+            calls += [(entry.query, entry.args) for entry in engine.get(query, *args)]
+        for channel in session.stream.channels if session.stream else ():
+            if channel.type_url == type_url:
+                names = sorted(channel.topic.names)
+                calls += [subscriptions.named(type_url, name, placement) for name in names]
+        answers = (engine.attempt(query, *args) for query, args in calls)
+        found = {a.resource.name: a.resource for a in answers if isinstance(a, Present)}
+        yield from (found[name] for name in sorted(found))
+
+    # All
+
+    def status(self) -> Any:
+        """The mesh in one page: objects with findings, sources, faults, proxies."""
+        return {
+            "revision": self._store.revision,
+            "proxies": self.proxies(),
+            "objects": list(self._troubled()),
+            "faults": [
+                {"source": source, "locator": str(fault.origin), "problem": fault.problem}
+                for source, faults in sorted(self._store.faults.items())
+                for fault in faults
+            ],
+            "failures": [
+                {"query": f"{call[0].__module__}.{call[0].__name__}", "error": repr(error)}
+                for call, error in self._store.engine.failures().items()
+            ],
+            "store": self._store.problem or "",
+        }
+
+    def _troubled(self) -> Iterator[dict[str, Any]]:
+        for record in self._records():
+            key = record.key
+            standing = self._store.engine.attempt(status.standing, key)
+            if isinstance(standing, Failed):
+                broken = [_told(record, _internal(key, standing.error))]
+                yield {"object": str(key), "findings": broken, "rejections": []}
+                continue
+            found = [*record.problems, *standing.findings]
+            if found or standing.rejections:
+                yield {
+                    "object": str(key),
+                    "locator": str(record.origin),
+                    "findings": [_told(record, finding) for finding in found],
+                    "rejections": [
+                        {"part": r.name, "proxy": r.proxy, "error": r.error}
+                        for r in standing.rejections
+                    ],
+                }
+
+    def _records(self) -> Iterable[Record]:
+        return (record for kind in status.CHECKS for record in self._store.records(kind))
+
+    async def delivered(self, revision: int) -> Any:
+        """Return once every connected proxy has acknowledged all up to `revision`."""
+        changed = asyncio.Event()
+        stop = self._ads.follow(changed.set)
+        try:
+            while self._ads.late(revision):
+                changed.clear()
+                await changed.wait()
+        finally:
+            stop()
+        return {"revision": revision, "proxies": len(self._ads.sessions())}
+
+
+class _Follower:
+    """Watches how every object stands, and those that come."""
+
+    def __init__(self, store: Store, changed: Callable[[Key], None]) -> None:
+        self._store = store
+        self._changed = changed
+        self._watched: set[Key] = set()
+        self._stop = store.listen(self._on_drained)
+        self._extend()
+
+    def _extend(self) -> None:
+        now = {r.key for kind in status.CHECKS for r in self._store.records(kind)}
+        for key in now - self._watched:
+            self._store.watch_soon(status.standing, key)
+        for key in self._watched - now:
+            self._store.unwatch(status.standing, key)
+        self._watched = now
+
+    def _on_drained(self, drained: Drained, revision: int) -> None:
+        del revision
+        for query, args in drained.values:
+            if query is status.standing:
+                self._changed(args[0])
+        if drained.done:
+            self._extend()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stop()
+        for key in self._watched:
+            self._store.unwatch(status.standing, key)
+        self._watched = set()
+
+
+def _names(proxy: str, said: str) -> bool:
+    """Whether `said` is the workload's name in a node id, alone or with its namespace."""
+    name = (*proxy.split("~"), "", "", "")[2]
+    return said in (name, name.partition(".")[0])
+
+
+def _decoded(resource: Resource) -> dict[str, Any]:
+    message = _MESSAGES[resource.type_url].FromString(resource.body)
+    decoded: dict[str, Any] = protos.MessageToDict(message, preserving_proto_field_name=True)
+    return decoded
+
+
+def _condition(type_: str, status_: str, reason: str, message: str) -> Condition:
+    return Condition(type=type_, status=status_, reason=reason, message=message)
+
+
+def _accepted(record: Record) -> Condition:
+    errors = [p for p in record.problems if p.severity is Severity.ERROR]
+    if errors:
+        said = "; ".join(str(problem) for problem in errors)
+        return _condition(
+            "Accepted", "False", errors[0].code, f"the last good version stays: {said}"
+        )
+    return _condition("Accepted", "True", "Valid", f"read from {record.origin}")
+
+
+def _resolved(findings: Sequence[Diagnostic]) -> Condition:
+    if not findings:
+        return _condition("Resolved", "True", "Resolved", "everything it names is there")
+    errors = [found for found in findings if found.severity is Severity.ERROR]
+    said = "; ".join(str(finding) for finding in findings)
+    return _condition("Resolved", str(not errors), findings[0].code, said)
+
+
+def _rejected(standing: status.Standing) -> Condition:
+    said = "; ".join(f"{r.name}: {r.error} ({r.proxy})" for r in standing.rejections)
+    return _condition("Rejected", "True", "PLT9002", f"Envoy refused {said}")
+
+
+def _broken(error: Exception) -> Condition:
+    return _condition("Resolved", "Unknown", "PLT9001", f"an internal error: {error}")
+
+
+def _internal(key: Key, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        code="PLT9001",
+        severity=Severity.ERROR,
+        subject=key,
+        message=f"an internal error keeps the last good value in force: {error}",
+    )
+
+
+def _told(record: Record, finding: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "path": finding.path,
+        "message": finding.message,
+        "hint": finding.hint,
+        "locator": finding.locator or str(record.origin),
+    }
