@@ -173,7 +173,7 @@ def inbound(mesh: Mesh, name: str = "virtualInbound", **identity: Any) -> ir.Lis
 
 
 def test_inbound_chains_stand_in_istios_order():
-    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", "any:82"))
 
     assert [chain.name for chain in inbound(mesh, labels={"app": "a"}).chains] == [
         "virtualInbound-blackhole",
@@ -189,14 +189,14 @@ def test_inbound_chains_stand_in_istios_order():
 
 
 def test_inbound_matches_are_all_different():
-    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", "any:82"))
     matches = [chain.match for chain in inbound(mesh, labels={"app": "a"}).chains]
 
     assert len({str(match) for match in matches}) == len(matches)
 
 
 def test_a_server_on_a_port_declared_as_bytes_may_speak_first():
-    mesh = Mesh(service("a", "http:80", "tcp-x:81", ":82"))
+    mesh = Mesh(service("a", "http:80", "tcp-x:81", "any:82"))
 
     assert inbound(mesh, labels={"app": "a"}).uninspected == (81,)
 

@@ -44,7 +44,9 @@ def test_a_gateway_is_for_all_proxies_that_have_its_labels_in_any_namespace():
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: edge}
-spec: {selector: {istio: ingressgateway}, servers: []}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
 """
     mesh = Mesh(edge)
 

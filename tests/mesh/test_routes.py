@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.mesh import ir, route_tables, virtual_hosts
+from plait.config.kinds import virtual_service as kinds
+from plait.mesh import destinations, ir, route_tables, virtual_hosts
 from plait.mesh.virtual_hosts import Entry
 from tests.support.mesh import Mesh, gateway, service, virtual_service
 
@@ -17,7 +18,9 @@ def entries(mesh: Mesh, table: str, **identity: Any) -> dict[str, Entry]:
     return {entry.name: entry for entry in found.entries}
 
 
-def routes(mesh: Mesh, name: str = "reviews.demo.svc.cluster.local:9080", **identity: Any):
+def routes(
+    mesh: Mesh, name: str = "reviews.demo.svc.cluster.local:9080", **identity: Any
+) -> tuple[Any, ...]:
     table = name.rpartition(":")[2]
     entry = entries(mesh, table, **identity)[name]
     return mesh.engine.get(virtual_hosts.virtual_host, entry).routes
@@ -46,12 +49,9 @@ def test_a_timeout_of_nothing_is_no_limit():
 
 
 def test_all_weights_zero_share_equally():
-    mesh = one_rule(
-        "route: [{destination: {host: reviews, subset: a}, weight: 0},"
-        " {destination: {host: reviews, subset: b}, weight: 0}]"
-    )
+    zero = kinds.HTTPRouteDestination()
 
-    assert [to.weight for to in routes(mesh)[0].action.to] == [1, 1]
+    assert destinations.shares((zero, zero)) == ((0, zero, 1), (1, zero, 1))
 
 
 def test_a_lone_destination_of_weight_zero_gets_all():
@@ -130,7 +130,8 @@ def test_a_rule_for_some_callers_hides_nothing_from_the_others():
 
 def test_names_of_entries_and_matches_stay_visible():
     mesh = one_rule(
-        "name: first\nmatch: [{name: second, uri: {exact: /}}]\nroute: [{destination: {host: reviews}}]"
+        "name: first\nmatch: [{name: second, uri: {exact: /}}]\n"
+        "route: [{destination: {host: reviews}}]"
     )
 
     assert routes(mesh)[0].name == "VirtualService/demo/r#http[0](first.second)"
@@ -170,13 +171,11 @@ def test_a_host_that_only_a_rule_names_is_served_on_port_80():
     assert found.domains == ("new.example",)
 
 
-def test_a_rule_for_every_host_takes_the_place_of_the_catch_all():
-    rule = virtual_service("v", 'hosts: ["*"]\nhttp: [{directResponse: {status: 200}}]')
-    mesh = Mesh(rule)
+def test_a_rule_for_an_unknown_host_does_not_take_a_name_that_a_known_one_has():
+    rule = virtual_service("v", "hosts: [web.demo]\nhttp: [{directResponse: {status: 200}}]")
+    mesh = Mesh(service("web", "http:80"), rule)
 
-    found = mesh.engine.get(route_tables.table, mesh.view(), "80")
-    assert found is not None
-    assert [entry.name for entry in found.entries] == ["*:80"]
+    assert list(entries(mesh, "80")) == ["web.demo.svc.cluster.local:80", "allow_any"]
 
 
 def test_a_headless_service_is_called_by_its_pods_names_too():
@@ -208,7 +207,8 @@ spec:
     assert found is not None
     host = mesh.engine.get(virtual_hosts.virtual_host, found.entries[0])
 
-    assert [route.action.status for route in host.routes] == [201, 200]
+    actions: list[Any] = [route.action for route in host.routes]
+    assert [action.status for action in actions] == [201, 200]
 
 
 def test_a_table_nobody_has_is_none():

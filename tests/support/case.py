@@ -149,5 +149,21 @@ def _values(value: Any, field: str) -> list[str]:
 
 def printed(value: Any) -> str:
     """YAML as the cases keep it."""
-    plain = json.loads(json.dumps(value))  # nothing is shared, so nothing becomes an anchor
+    # Maps have no order of their own; and what is shared would become an anchor.
+    plain = json.loads(json.dumps(_ordered(value)))
     return yaml.safe_dump(plain, sort_keys=False, width=100, allow_unicode=True)
+
+
+def _ordered(value: Any) -> Any:
+    """Maps of the proto in key order; messages keep the order of their fields."""
+    if isinstance(value, list):
+        return [_ordered(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict(sorted(part.items())) if name in _MAPS else _ordered(part)
+        for name, part in value.items()
+    }
+
+
+_MAPS = ("json_format", "filter_metadata", "typed_extension_protocol_options")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, assert_never
 
 from plait.base.digest import digest
@@ -28,24 +29,24 @@ def table(q: Query, view: ir.View, name: str) -> Answer:
     found = q(route_tables.table, view, name)
     if found is None:
         return Absent()
-    children = []
-    for entry in found.entries:
-        made = q.attempt(virtual_host, entry)
-        spare = stand_in(entry.name, entry.domains)
-        child = spare if isinstance(made, Failed) else admitted(q, made, spare)
-        children.append(child or spare)
+    made = ((entry, q.attempt(encoded, entry)) for entry in found.entries)
+    children = tuple(
+        stand_in(entry) if isinstance(child, Failed) else child for entry, child in made
+    )
     frame = encode_frame(name, ignore_port=found.ignore_port)
     return Present(
-        resource=assembled(
-            ROUTES, name, frame=frame, field=_VIRTUAL_HOSTS, children=tuple(children)
-        )
+        resource=assembled(ROUTES, name, frame=frame, field=_VIRTUAL_HOSTS, children=children)
     )
 
 
-def virtual_host(q: Query, entry: virtual_hosts.Entry) -> Child:
-    """One virtual host, serialised; shared by every table that has an equal entry."""
+def encoded(q: Query, entry: virtual_hosts.Entry) -> Child:
+    """One virtual host, serialised; shared by every table that has an equal entry.
+
+    What Envoy refused has its last accepted form, or answers 503.
+    """
     found = q(virtual_hosts.virtual_host, entry)
-    return child_of(found.name, encode_virtual_host(found), found.origin)
+    child = child_of(found.name, encode_virtual_host(found), found.origin)
+    return admitted(q, child, None) or stand_in(entry)
 
 
 def child_of(name: str, body: bytes, origin: tuple[Key, ...]) -> Child:
@@ -53,14 +54,13 @@ def child_of(name: str, body: bytes, origin: tuple[Key, ...]) -> Child:
     return Child(name=name, digest=digest(body), body=body, origin=origin)
 
 
-def stand_in(name: str, domains: tuple[str, ...]) -> Child:
-    """A virtual host that answers 503 for the same domains."""
+def stand_in(entry: virtual_hosts.Entry) -> Child:
+    """A virtual host that answers 503 for the domains of `entry`."""
     reply = ir.Route(
         name="refused", match=ir.Match(path=ir.Prefix("/")), action=ir.Reply(status=503)
     )
-    return child_of(
-        name, encode_virtual_host(ir.VirtualHost(name=name, domains=domains, routes=(reply,))), ()
-    )
+    host = ir.VirtualHost(name=entry.name, domains=entry.domains, routes=(reply,))
+    return child_of(entry.name, encode_virtual_host(host), entry.origin)
 
 
 def encode_frame(name: str, *, ignore_port: bool) -> bytes:
@@ -224,7 +224,7 @@ def _path(path: ir.StringMatch | None) -> dict[str, Any]:
         case ir.Prefix(value=value):
             return {"prefix": value}
         case ir.Suffix(value=value):
-            return {"path_match_policy": None, "prefix": value}
+            return {"safe_regex": {"regex": f".*{re.escape(value)}"}}
         case ir.Regex(value=value):
             return {"safe_regex": {"regex": value}}
         case _ as never:
