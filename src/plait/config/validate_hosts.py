@@ -118,10 +118,17 @@ def _server_host(name: str, path: Path) -> Findings:
     space, slash, host = name.rpartition("/")
     if slash and space not in (".", "*"):
         yield from syntax.label(space, path, "namespace")
+    if not syntax.is_ip(host):
+        yield from _full_host(host, path, "such as shop.example.com")
+
+
+def _full_host(host: str, path: Path, example: str) -> Findings:
     yield from syntax.host(host, path)
-    if host != "*" and "." not in host:
-        hint = "write the full name that clients ask for, such as shop.example.com"
+    if host and host != "*" and "." not in host:
+        hint = f"write the full name, {example}"
         yield invalid(path, f"{shown(host)} is a short name", hint)
+    if host.startswith("*") and host != "*" and not host.startswith("*."):
+        yield invalid(path, f"{shown(host)} is a partial wildcard", "such as *.example.com")
 
 
 def _server_tls(tls: ServerTLSSettings | None, protocol: str, path: Path) -> Findings:
@@ -307,4 +314,4 @@ def _egress_host(name: str, path: Path) -> Findings:
         return
     if space not in (".", "*", "~"):
         yield from syntax.label(space.removeprefix("~"), path, "namespace")
-    yield from syntax.host(host, path)
+    yield from _full_host(host, path, "such as reviews.demo.svc.cluster.local")

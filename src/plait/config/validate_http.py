@@ -18,6 +18,7 @@ _ACTIONS: Final = {
     "direct_response": "directResponse",
     "delegate": "delegate",
 }
+_AUTHORITY: Final = ("host", ":authority")
 _REDIRECT_CODES: Final = (301, 302, 303, 307, 308)
 _LARGEST_BODY: Final = 1 << 20
 _MOST_WEIGHT: Final = 2**32 - 1
@@ -160,7 +161,7 @@ def _string(match: vs.StringMatch | None, path: Path) -> Findings:
 def _headers(headers: vs.Headers | None, path: Path) -> Findings:
     if headers is None:
         return
-    yield from _operations(headers.request, (*path, "request"), ("host", ":authority"))
+    yield from _operations(headers.request, (*path, "request"), _AUTHORITY)
     yield from _operations(headers.response, (*path, "response"), ())
 
 
@@ -172,9 +173,7 @@ def _operations(
     changes: dict[str, Mapping[str, str]] = {"set": operations.set, "add": operations.add}
     for field, values in changes.items():
         for name, value in values.items():
-            yield from syntax.header(
-                name, (*path, field, name), pseudo=pseudo if field == "set" else ()
-            )
+            yield from syntax.header(name, (*path, field, name), pseudo=pseudo)
             yield from syntax.header_value(value, (*path, field, name))
     for i, name in enumerate(operations.remove):
         yield from syntax.header(name, (*path, "remove", i))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plait.config import syntax, validate_http
+from plait.config import names, syntax, validate_http
 from plait.config.document import Path
 from plait.config.finding import invalid, shown
 from plait.config.kinds import virtual_service as vs
 from plait.config.meta import Object
-from plait.config.names import MESH
 from plait.config.syntax import Findings
 
 
@@ -39,14 +38,21 @@ def _hosts(spec: vs.VirtualService, path: Path) -> Findings:
         return
     for i, name in enumerate(spec.hosts):
         here = (*path, "hosts", i)
-        if name == "*" and (not spec.gateways or MESH in spec.gateways):
+        if name == "*" and (not spec.gateways or names.MESH in spec.gateways):
             hint = "name the hosts, or bind it to a gateway only"
             yield invalid(here, '"*" would take all traffic of the mesh', hint)
         elif not syntax.is_ip(name):
             yield from syntax.host(name, here)
-    yield from syntax.unique(
-        ((name, (*path, "hosts", i)) for i, name in enumerate(spec.hosts)), "host"
-    )
+    for i, name in enumerate(spec.hosts):
+        earlier = [host for host in spec.hosts[:i] if _overlap(host, name)]
+        if earlier:
+            hint = "keep one of them, or write two VirtualServices"
+            message = f"{shown(name)} and {shown(earlier[0])} overlap"
+            yield invalid((*path, "hosts", i), message, hint)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return names.matches(one, other) or names.matches(other, one)
 
 
 def _subnets(subnets: Sequence[str], path: Path) -> Findings:
@@ -79,13 +85,9 @@ def _tls(route: vs.TLSRoute, hosts: Sequence[str], path: Path) -> Findings:
             yield invalid((*here, "sniHosts"), "there is no host", hint)
         for j, name in enumerate(match.sni_hosts):
             yield from syntax.host(name, (*here, "sniHosts", j))
-            if not any(_covers(host, name) for host in hosts):
+            if not any(names.matches(host, name) for host in hosts):
                 message = f"{shown(name)} is none of the VirtualService's hosts"
                 yield invalid((*here, "sniHosts", j), message, "add it to hosts")
         yield from _subnets(match.destination_subnets, here)
         yield from validate_http.source(match, here)
     yield from _destinations(route.route, path)
-
-
-def _covers(host: str, name: str) -> bool:
-    return host == name or (host.startswith("*") and name.endswith(host[1:]))
