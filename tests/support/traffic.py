@@ -1,0 +1,144 @@
+"""Requests through proxies, counted: HTTP in steady streams, gRPC, WebSocket, TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import http.client
+import json
+import math
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Self
+
+
+def get(
+    address: str, path: str = "/", headers: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Status and JSON body (empty if it is none) of one GET over a connection of its own."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    is_json = "json" in (response.getheader("content-type") or "")
+    return response.status, json.loads(body) if is_json else {}
+
+
+def names(
+    address: str, count: int, path: str = "/", headers: Mapping[str, str] | None = None
+) -> Counter[str]:
+    """Who answered `count` GETs over one connection; other statuses by their number."""
+    found: Counter[str] = collections.Counter()
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        for _ in range(count):
+            connection.request("GET", path, headers=dict(headers or {}))
+            response = connection.getresponse()
+            body = response.read()
+            found[json.loads(body)["name"] if response.status == 200 else str(response.status)] += 1
+    finally:
+        connection.close()
+    return found
+
+
+def within_five_sigma(hits: int, total: int, share: float) -> bool:
+    """Whether `hits` of `total` fit a share of 0..1; shares 0 and 1 must be met exactly."""
+    sigma = math.sqrt(total * share * (1 - share))
+    return abs(hits - total * share) <= 5 * sigma
+
+
+class Load(threading.Thread):
+    """A steady stream of GETs in the background; every answer that is not 200 is kept."""
+
+    def __init__(
+        self, address: str, *, rps: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(daemon=True)
+        self._address, self._rps, self._headers = address, rps, dict(headers or {})
+        self._stopping = threading.Event()
+        self.sent = 0
+        self.failures: list[str] = []
+        self.seen: Counter[str] = collections.Counter()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self.join(20)
+
+    def run(self) -> None:
+        begin, connection = time.monotonic(), None
+        while not self._stopping.is_set() and self.sent < 60_000:
+            connection = connection or http.client.HTTPConnection(self._address, timeout=10)
+            self.sent += 1
+            try:
+                connection.request("GET", "/", headers=self._headers)
+                response = connection.getresponse()
+                body = response.read()
+                if response.status == 200:
+                    self.seen[json.loads(body)["name"]] += 1
+                else:
+                    flags = response.getheader("x-flags") or ""
+                    self.failures.append(f"{response.status} {flags} {body[:80]!r}")
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+                connection = None
+            ahead = begin + self.sent / self._rps - time.monotonic()
+            if ahead > 0:
+                self._stopping.wait(ahead)
+        if connection is not None:
+            connection.close()
+
+
+def tcp_echo(address: str, text: bytes = b"ping\n") -> tuple[bytes, bytes]:
+    """The greeting of a server that speaks first, and its echo."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        file = sock.makefile("rwb")
+        greeting = file.readline()
+        file.write(text)
+        file.flush()
+        return greeting, file.readline()
+
+
+def grpc_echo(address: str, authority: str, *messages: bytes) -> tuple[bytes, list[bytes]]:
+    """Answers of a unary call with the first message and of a stream with all of them."""
+
+    async def call() -> tuple[bytes, list[bytes]]:
+        import grpc
+
+        options = (("grpc.default_authority", authority), ("grpc.enable_http_proxy", 0))
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
+            unary = await channel.unary_unary("/echo.Echo/Unary")(messages[0], timeout=10)
+            stream = channel.stream_stream("/echo.Echo/Stream")(iter(messages), timeout=10)
+            return unary, [answer async for answer in stream]
+
+    return asyncio.run(call())
+
+
+def websocket_echo(address: str, host: str, *messages: str) -> list[str]:
+    """Answers to text messages over one WebSocket."""
+
+    async def talk() -> list[str]:
+        import aiohttp
+
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"http://{address}/ws", headers={"Host": host}) as ws,
+        ):
+            found = []
+            for message in messages:
+                await ws.send_str(message)
+                found.append((await ws.receive(10)).data)
+            return found
+
+    return asyncio.run(talk())
