@@ -198,14 +198,15 @@ def test_verification_looks_at_the_suspect_read_alone():
     assert engine.runs[evens] == 1
 
 
-def test_a_read_that_an_earlier_change_made_obsolete_is_not_evaluated():
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_read_that_an_earlier_change_made_obsolete_is_not_evaluated(order: int):
     def chosen(q: Query) -> int:
         return q(checked, "a") if q(is_even, "switch") else 0
 
     engine = engine_of(switch=2, a=1)
     engine.watch(chosen)
 
-    changed = engine.commit([put("a", -1), put("switch", 1)])
+    changed = engine.commit([put("a", -1), put("switch", 1)][::order])
 
     assert changed == {(chosen, ())}
     assert engine.failures() == {}
@@ -274,6 +275,21 @@ def test_the_same_failure_again_is_no_change():
 
     assert engine.commit([put("a", -2)]) == set()
     assert engine.runs[joined] == 1
+
+
+def test_another_failure_is_a_change():
+    def cause(q: Query) -> str:
+        found = q.attempt(moody)
+        return str(found.error) if isinstance(found, Failed) else ""
+
+    def moody(q: Query) -> int:
+        raise ValueError(q(number, "a"))
+
+    engine = engine_of(a=1)
+    engine.watch(cause)
+
+    assert engine.commit([put("a", 2)]) == {(cause, ())}
+    assert engine.get(cause) == "2"
 
 
 def test_a_query_may_return_the_failure_of_another():
@@ -479,6 +495,16 @@ def test_a_call_watched_soon_is_evaluated_and_reported_by_the_next_drain():
     assert engine.runs == {number: 1}
     assert engine.drain().values == set()
     assert engine.commit([put("a", 2)]) == {(number, ("a",))}
+
+
+def test_a_watched_call_that_is_watched_soon_is_reported_again():
+    engine = engine_of(a=1)
+    engine.watch(number, "a")
+
+    engine.watch_soon(number, "a")
+
+    assert engine.drain().values == {(number, ("a",))}
+    assert engine.runs == {number: 1}
 
 
 def test_a_call_watched_soon_that_fails_is_reported():

@@ -66,14 +66,14 @@ class Drained(NamedTuple):
     Attributes:
         values: watched calls whose value is not the one last reported.
         notes: watched calls that themselves reported other notes than before.
-        failures: calls, watched or not, that failed newly or otherwise than before, or recovered.
         done: nothing is left to evaluate.
+        failures: calls, watched or not, that failed newly or otherwise than before, or recovered.
     """
 
     values: frozenset[Call]
     notes: frozenset[Call]
-    failures: frozenset[Call]
     done: bool
+    failures: frozenset[Call] = frozenset()
 
 
 class Engine:
@@ -128,7 +128,7 @@ class Engine:
             if deadline is not None and time.perf_counter() >= deadline:
                 break
         failures, self._failures = frozenset(self._failures), set()
-        return Drained(frozenset(values), frozenset(notes), failures, not self._pending)
+        return Drained(frozenset(values), frozenset(notes), not self._pending, failures)
 
     def commit(self, changes: Iterable[Change]) -> frozenset[Call]:
         """Apply and drain all; return the watched calls whose value changed."""
