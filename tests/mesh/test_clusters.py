@@ -218,6 +218,16 @@ def test_names_to_resolve_stand_in_the_cluster():
     assert [one.address for one in v1.endpoints] == ["b.example.com"]
 
 
+@pytest.mark.parametrize("resolution", ["DNS", "DNS_ROUND_ROBIN"])
+def test_nothing_to_resolve_is_an_empty_cluster(resolution):
+    found = cluster(
+        objects.engine(entry(hosts=("*.a.com",), resolution=resolution)), "outbound|80||*.a.com"
+    )
+
+    assert found.static
+    assert (found.resolution, found.endpoints) == (ir.Resolution.ENDPOINTS, ())
+
+
 def test_a_cluster_whose_port_or_subset_is_gone_is_none():
     engine = objects.engine(service(), rule(subsets={"v1": {}}))
     ref = refs(engine)[f"outbound|9080|v1|{REVIEWS}"]

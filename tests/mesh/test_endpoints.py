@@ -225,3 +225,21 @@ def test_a_pod_that_changes_otherwise_is_no_change():
     engine.watch(endpoints.endpoints, who)
 
     assert ran(engine, put(pod(labels=V1, containers=[{"name": "a"}]))) == {"of_pod": 1}
+
+
+def test_what_envoy_would_refuse_a_whole_set_for_is_left_out():
+    written = [
+        {"address": "1.1.1.1"},
+        {"address": "a.name"},
+        {"address": "1.1.1"},
+        {"address": "1.1.1.2", "ports": {"http": 70000}},
+        {"address": "fd00::1"},
+        {"address": "unix:///a"},
+    ]
+    static = entry(resolution="STATIC", endpoints=written)
+    engine = objects.engine(
+        static, entry("dns", hosts=("d.com",), resolution="DNS", endpoints=written)
+    )
+
+    assert addresses(engine, "api.example.com", 80) == ["1.1.1.1:80", "fd00::1:80", "unix:///a:80"]
+    assert addresses(engine, "d.com", 80) == ["1.1.1:80", "1.1.1.1:80", "a.name:80", "fd00::1:80"]

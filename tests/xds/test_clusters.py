@@ -206,6 +206,7 @@ def test_envoy_takes_every_sort_of_cluster(name, tmp_path):
         service("headless", ip="None"),
         entry(resolution="DNS"),
         entry("robin", hosts=("r.com",), resolution="DNS_ROUND_ROBIN"),
+        entry("empty", hosts=("*.e.com",), resolution="DNS_ROUND_ROBIN"),
         entry("static", hosts=("s.com",), resolution="STATIC", endpoints=inline),
         rule(
             subsets={"v1": {"app": "reviews"}}, trafficPolicy={"loadBalancer": {"simple": "RANDOM"}}
@@ -213,7 +214,7 @@ def test_envoy_takes_every_sort_of_cluster(name, tmp_path):
     )
     static = [embedded(engine, message) for message in messages(engine).values()]
 
-    assert len(static) == 11
+    assert len(static) == 12
     validate({"static_resources": {"clusters": static}}, tmp_path)
 
 

@@ -139,7 +139,10 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     balance = policy.balance or ir.Balance.LEAST_REQUEST
     if resolution is ir.Resolution.ORIGINAL:
         balance = ir.Balance.ORIGINAL
-    inline = resolution in (ir.Resolution.DNS, ir.Resolution.DNS_ROUND_ROBIN)
+    inline = _inline(q, ref, labels) if resolution in endpoints.RESOLVED else ()
+    nobody = resolution in endpoints.RESOLVED and not inline
+    if nobody:  # Envoy refuses a cluster that resolves no name; an empty one answers 503
+        resolution = ir.Resolution.ENDPOINTS
     timeout = policy.connect_timeout
     return ir.Cluster(
         name=ref.name,
@@ -149,7 +152,8 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
         http1=port.protocol is ir.Protocol.HTTP,
         http2=port.protocol.is_http2,
         detected=port.protocol is ir.Protocol.AUTO,
-        endpoints=_inline(q, ref, labels) if inline else (),
+        endpoints=inline,
+        static=nobody,
         service=host.name,
         namespace=host.namespace,
         subset=ref.subset,

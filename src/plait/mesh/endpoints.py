@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from plait.base.query import Query
@@ -17,6 +19,11 @@ from plait.mesh.workloads import Pairs, Workload
 
 CLUSTER = "Kubernetes"
 """Name of the cluster that workloads are in, as Istio's default."""
+
+RESOLVED = (ir.Resolution.DNS, ir.Resolution.DNS_ROUND_ROBIN)
+"""Hosts whose endpoints are names (or addresses) that Envoy looks up itself."""
+
+_LAST_PORT = 65535
 
 
 def endpoints(q: Query, host_id: ir.HostId) -> tuple[ir.Endpoint, ...]:
@@ -201,17 +208,35 @@ def endpoint_set(
     """The ready endpoints of a host's port that have all `labels`, by locality.
 
     `name` is the cluster's; where a host that has endpoints has none with `labels`, or none at
-    all, its owner is told: PLT3005, PLT3002.
+    all, its owner is told: PLT3005, PLT3002.  What Envoy would refuse the whole set for is left
+    out: a name where addresses are wanted, a socket among names, a port that cannot be.
     """
-    port = q(host, host_id).port(number)
+    called = q(host, host_id)
+    port = called.port(number)
     if port is None:
         return ir.EndpointSet(cluster=name, port="")
-    every = [one for one in q(endpoints, host_id) if port.name in one.ports]
+    names = called.resolution in RESOLVED
+    every = [one for one in q(endpoints, host_id) if _is_callable(one, port.name, names=names)]
     found = [one for one in every if workloads.has(one.labels, labels)]
     ready = [one for one in found if one.ready]
     if not ready:
         q.report(_nobody(host_id, number, labels, len(found)))
     return ir.EndpointSet(cluster=name, port=port.name, groups=grouped(ready))
+
+
+def _is_callable(one: ir.Endpoint, port: str, *, names: bool) -> bool:
+    if one.address.startswith("unix://"):
+        return not names and port in one.ports
+    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (names or _is_address(one.address))
+
+
+@lru_cache(maxsize=65536)
+def _is_address(written: str) -> bool:
+    try:
+        ip_address(written)
+    except ValueError:
+        return False
+    return True
 
 
 def grouped(found: Iterable[ir.Endpoint]) -> tuple[ir.LocalityGroup, ...]:
