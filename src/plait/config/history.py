@@ -160,7 +160,7 @@ class History:
         """Everything that is live, in order of revision."""
         with database.translated(self.file):
             revisions = self._select(
-                f"{_SELECT}revision IN (SELECT revision FROM live) ORDER BY revision"
+                f"{_SELECT}revision IN (SELECT revision FROM live) ORDER BY revision"  # noqa: S608
             )
             statuses = [
                 Status(key=Key(g, k, ns, n), revision=r, status=msgspec.json.decode(s))
@@ -252,11 +252,7 @@ class History:
         for row in transaction.revisions:
             place = (*_object(row.key), row.source)
             if (row.key.group, row.key.kind) in NEWEST_ONLY:
-                write(
-                    "DELETE FROM revisions WHERE revision IN "
-                    f"(SELECT revision FROM live WHERE {_OBJECT} AND source = ?)",
-                    place,
-                )
+                write(f"DELETE FROM revisions WHERE revision IN ({_LIVE})", place)  # noqa: S608
             write(_INSERT, _values(row))
             write(f"DELETE FROM live WHERE {_OBJECT} AND source = ?", place)  # noqa: S608
             if row.document is not None:

@@ -365,7 +365,7 @@ class Store:
             for change in changes:
                 try:
                     self.engine.apply([change])
-                except Exception:
+                except Exception:  # noqa: BLE001
                     _log.exception("row not applied", key=str(change[1]))
 
     async def _drain(self) -> None:

@@ -1,0 +1,213 @@
+"""What an operator may choose: defaults, then a TOML file, then PLAIT_* variables, then flags.
+
+The one module that reads the environment.  The file is ``PLAIT_SETTINGS`` or the flag of that
+name, else ``settings.toml`` in ``~/.config/plait`` (``/etc/plait`` for root), if it is there.
+Its keys are the fields of `Settings`, a variable's name is ``PLAIT_`` and the field in capitals;
+several addresses in a variable are separated by commas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from plait.base.errors import SettingsError
+from plait.base.log import FORMATS, LEVELS
+
+PREFIX = "PLAIT_"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings of the control plane, and the client's address of it.
+
+    Attributes:
+        data: directory of the database, sockets and the lock.
+        xds: where proxies are served: ``host:port`` or ``unix:PATH``.
+        api: where the API is served, likewise.
+        files: a directory, or one file, of objects to follow; None: objects come by the API only.
+        mesh_config: file of MeshConfig to follow; None: defaults.
+        log_level: a key of `base.log.LEVELS`; `log_format`: one of `base.log.FORMATS`.
+        push_least: seconds that the starts of two pushes are apart while changes keep coming, at
+            least; `push_most`: at most, however costly a push is.
+        keep_revisions: old revisions kept for history, diff and resumed watches.
+        source_deadline: seconds after which proxies are answered without a source's first word.
+        server: address of the API for the command line; None: that of the local control plane.
+    """
+
+    data: Path
+    xds: tuple[str, ...]
+    api: tuple[str, ...] = ("127.0.0.1:15080",)
+    files: Path | None = None
+    mesh_config: Path | None = None
+    log_level: str = "info"
+    log_format: str = "auto"
+    push_least: float = 0.010
+    push_most: float = 0.200
+    keep_revisions: int = 100_000
+    source_deadline: float = 10.0
+    server: str | None = None
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force.
+
+    Args:
+        flags: by field name; None: not given.  ``settings`` names the file.
+        environ: variables; None: those of this process.
+
+    Raises:
+        SettingsError: a value is wrong; the message says where it comes from.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    values: dict[str, Any] = {}
+    for place, given in (
+        *_file(flags, environ),
+        ("", _variables(environ)),
+        ("flag", {k: v for k, v in flags.items() if v not in (None, ()) and k != "settings"}),
+    ):
+        for name, value in given.items():
+            values[name] = _parsed(name, value, _origin(place, name))
+    data = values.setdefault("data", data_directory(environ))
+    values.setdefault("xds", ("127.0.0.1:15010", f"unix:{data / 'xds.sock'}"))
+    _check(values)
+    return Settings(**values)
+
+
+def data_directory(environ: Mapping[str, str]) -> Path:
+    """The default data directory: the system's for root, else the user's own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/plait")
+    state = environ.get("XDG_STATE_HOME") or _home(environ) / ".local" / "state"
+    return Path(state) / "plait"
+
+
+def _file(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """The settings file as (its path, its values); nothing where there is none."""
+    named = flags.get("settings") or environ.get(f"{PREFIX}SETTINGS")
+    path = Path(named) if named else _default_file(environ)
+    if not named and not path.exists():
+        return []
+    try:
+        return [(str(path), tomllib.loads(path.read_text()))]
+    except OSError as error:
+        raise SettingsError(f"cannot read settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
+
+
+def _default_file(environ: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/etc/plait/settings.toml")
+    base = environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config"
+    return Path(base) / "plait" / "settings.toml"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that name a field and are not empty; others may belong to somebody else."""
+    named = {name: environ.get(PREFIX + name.upper(), "") for name in _PARSERS}
+    return {name: value for name, value in named.items() if value}
+
+
+def _origin(place: str, name: str) -> str:
+    if place == "":
+        return PREFIX + name.upper()
+    return f"--{name.replace('_', '-')}" if place == "flag" else place
+
+
+def _parsed(name: str, value: Any, origin: str) -> Any:
+    parse = _PARSERS.get(name)
+    if parse is None:
+        near = difflib.get_close_matches(name, _PARSERS, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are: {', '.join(_PARSERS)}"
+        raise SettingsError(f'{origin}: unknown setting "{name}"; {hint}')
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise SettingsError(f'{origin}: {name} must be {error}, not "{value}"') from None
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    least, most = values.get("push_least", 0.010), values.get("push_most", 0.200)
+    if least > most:
+        raise SettingsError(f"push_least ({least}) must not be greater than push_most ({most})")
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("a path")
+    return Path(value).expanduser()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("a list of addresses")
+    return tuple(_address(part.strip()) for part in parts)
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    is_socket = text.startswith("unix:") and len(text) > len("unix:")
+    if not is_socket and not (host and colon and port.isascii() and port.isdigit()):
+        raise ValueError("host:port or unix:PATH")
+    if not is_socket and int(port) > 65535:
+        raise ValueError("host:port with a port up to 65535")
+    return text
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _seconds(value: Any) -> float:
+    try:
+        found = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        found = -1.0
+    if not 0 <= found <= 86_400:
+        raise ValueError("a number of seconds from 0 to 86400")
+    return found
+
+
+def _count(value: Any) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise ValueError("a whole number, 0 or more")
+    return int(text)
+
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "data": _path,
+    "xds": _addresses,
+    "api": _addresses,
+    "files": _path,
+    "mesh_config": _path,
+    "log_level": _one_of(tuple(LEVELS)),
+    "log_format": _one_of(FORMATS),
+    "push_least": _seconds,
+    "push_most": _seconds,
+    "keep_revisions": _count,
+    "source_deadline": _seconds,
+    "server": _text,
+}
