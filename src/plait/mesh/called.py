@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -39,14 +39,25 @@ class Called(Struct, frozen=True, kw_only=True, cache_hash=True):
 
 def by_port(q: Query, view: ir.View) -> Mapping[int, tuple[Called, ...]]:
     """Hosts on their own ports, by name; those that only explicit listeners show are left out."""
+    if view.scope is None:
+        return q(exported_by_port, q(visibility.audience, view.namespace))
     listeners = q(scopes.egress, view.scope)
     shown = tuple(pattern for one in listeners if one.port is None for pattern in one.hosts)
     everything = all(listener.port is None for listener in listeners)
+    hosts = q(visibility.visible, view)
+    return _by_port(q, [one for one in hosts if everything or _is_shown(shown, one)])
+
+
+def exported_by_port(q: Query, audience: str) -> Mapping[int, tuple[Called, ...]]:
+    """The same for all views without a Sidecar that see the same hosts."""
+    return _by_port(q, q(visibility.exported, audience))
+
+
+def _by_port(q: Query, hosts: Iterable[ir.HostId]) -> Mapping[int, tuple[Called, ...]]:
     found: defaultdict[int, list[Called]] = defaultdict(list)
-    for host_id in q(visibility.visible, view):
-        if everything or _is_shown(shown, host_id):
-            for called in q(ports, host_id):
-                found[called.port.number].append(called)
+    for host_id in hosts:
+        for called in q(ports, host_id):
+            found[called.port.number].append(called)
     return {number: tuple(found[number]) for number in sorted(found)}
 
 

@@ -120,6 +120,7 @@ def encode_route(route: ir.Route, *, inbound: bool) -> Any:
 
 
 def _forward(message: Any, route: ir.Route, forward: ir.Forward, *, inbound: bool) -> None:
+    """A caller's ``grpc-timeout`` counts up to the route's (0: without a limit)."""
     action = message.route
     if len(forward.to) == 1:
         _single(message, forward.to[0])
@@ -134,11 +135,10 @@ def _forward(message: Any, route: ir.Route, forward: ir.Forward, *, inbound: boo
     if forward.host_rewrite:
         action.host_rewrite_literal = forward.host_rewrite
     action.timeout.CopyFrom(protos.duration(route.timeout or 0.0))
+    stream = action.max_stream_duration
+    stream.grpc_timeout_header_max.CopyFrom(protos.duration(0 if inbound else route.timeout or 0))
     if inbound:
-        action.max_stream_duration.max_stream_duration.CopyFrom(protos.duration(0))
-        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(protos.duration(0))
-    else:
-        action.max_grpc_timeout.CopyFrom(protos.duration(route.timeout or 0.0))
+        stream.max_stream_duration.CopyFrom(protos.duration(0))
     if route.retry:
         _retry(action.retry_policy, route.retry)
 
