@@ -85,6 +85,20 @@ def test_a_range_of_addresses_is_a_chain():
     assert clusters(found.default) == ["PassthroughCluster"]
 
 
+def test_a_range_that_two_routes_name_is_the_first_ones():
+    rule = virtual_service(
+        "v",
+        "hosts: [db]\ntcp:\n"
+        "- match: [{destinationSubnets: [10.0.0.0/8]}]\n  route: [{destination: {host: a}}]\n"
+        "- match: [{destinationSubnets: [10.0.0.0/8, 11.0.0.0/8]}]\n"
+        "  route: [{destination: {host: b}}]",
+    )
+    found = outbound(Mesh(service("db", "tcp:1", ip="10.0.0.1"), rule))["10.0.0.1_1"]
+
+    assert [chain.match.prefixes for chain in found.chains] == [("10.0.0.0/8",), ("11.0.0.0/8",)]
+    assert clusters(found.default) == ["outbound|1||db.demo.svc.cluster.local"]
+
+
 def test_tls_hosts_of_one_port_are_told_apart_by_server_name():
     found = outbound(Mesh(entry("a", "TLS"), entry("b", "HTTPS")))["0.0.0.0_3306"]
 

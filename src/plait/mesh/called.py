@@ -22,7 +22,6 @@ class Called(Struct, frozen=True, kw_only=True, cache_hash=True):
     host: ir.HostId
     port: ir.Port
     addresses: tuple[str, ...] = ()
-    resolution: ir.Resolution = ir.Resolution.ENDPOINTS
     headless: bool = False
     created: float = 0.0
 
@@ -88,7 +87,6 @@ def ports(q: Query, host_id: ir.HostId) -> tuple[Called, ...]:
             host=host_id,
             port=port,
             addresses=host.addresses,
-            resolution=host.resolution,
             headless=host.headless,
             created=host.created,
         )

@@ -75,13 +75,14 @@ def captured_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
             candidates += [] if _is_secure(one) else [one]
             rest += [_secure(q, view, one)] if _is_secure(one) else []
         for address in addresses:
-            if "/" in address:
+            owner = owners.setdefault(address, one)
+            if owner is not one:
+                q.report(conflict(one, owner, f"{address}:{number}"))
+            elif "/" in address:
                 rest.append(_stream(q, view, one, prefixes=(address,)))
-            elif (owner := owners.setdefault(address, one)) is one:
+            else:
                 plan = _own(q, view, one, address)
                 found[plan.name] = plan
-            else:
-                q.report(conflict(one, owner, f"{address}:{number}"))
     requests = any(one.is_routed and not _has_own(one) for one in hosts)
     rest += _remainder(q, view, candidates, f"{ANY_ADDRESS}:{number}")
     if requests or rest:
@@ -106,15 +107,12 @@ def _addresses(q: Query, one: Called) -> Iterator[str]:
 def _own(q: Query, view: ir.View, one: Called, address: str) -> Plan:
     number = one.port.number
     routed = one.port.protocol is ir.Protocol.AUTO
-    stream = _stream(q, view, one)
-    if one.headless and one.resolution is not ir.Resolution.ORIGINAL:
-        stream = Stream(name=stream.name, cluster=PASSTHROUGH, origin=stream.origin)
     return Plan(
         name=f"{address}_{number}",
         address=address,
         port=number,
         table=f"{one.host.name}:{number}" if routed else "",
-        streams=(stream,),
+        streams=(_stream(q, view, one),),
     )
 
 

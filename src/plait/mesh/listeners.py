@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+import msgspec
 from msgspec import Struct
 
 from plait.base.query import Query
@@ -46,6 +50,7 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
     last = [chain for one in rest for chain in q(streams.chains, one)]
     chains += [chain for chain in last if chain.match != ir.ChainMatch()]
     default = next((chain for chain in last if chain.match == ir.ChainMatch()), None)
+    chains = list(_apart(chains))
     if plan.table:
         chains.insert(0, _requests(plan, alone=not chains and default is None))
     if plan.capture:
@@ -66,6 +71,20 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
         access_log=q(telemetry.access_log),
         origin=tuple(dict.fromkeys(key for one in plan.streams for key in one.origin)),
     )
+
+
+def _apart(chains: list[ir.Chain]) -> Iterator[ir.Chain]:
+    """The same without address ranges that an earlier chain has: Envoy refuses the listener."""
+    taken: set[tuple[tuple[str, ...], str]] = set()
+    for chain in chains:
+        names = chain.match.server_names
+        ranges = tuple(str(ip_network(one, strict=False)) for one in chain.match.prefixes)
+        left = tuple(one for one in dict.fromkeys(ranges) if (names, one) not in taken)
+        taken.update((names, one) for one in left)
+        if left or not ranges:
+            yield msgspec.structs.replace(
+                chain, match=msgspec.structs.replace(chain.match, prefixes=left)
+            )
 
 
 def _requests(plan: Plan, *, alone: bool) -> ir.Chain:
