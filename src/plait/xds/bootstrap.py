@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plait.config.names import DOMAIN
 from plait.mesh import ir
@@ -26,6 +27,9 @@ STATS: Final = (
     "wasm",
 )
 """Prefixes of the statistics that are kept: with all of them 1,000 clusters cost 25 MB more."""
+
+Role = ir.Role
+Interception = ir.Interception
 
 _TYPES: Final = "type.googleapis.com/envoy."
 _NO_LIMIT: Final = 2**31 - 1
@@ -85,6 +89,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     stats_prefixes: tuple[str, ...] = STATS
     max_connections: int = 0
     max_regex_size: int = 32768
+
+
+def with_admin(settings: Settings, admin: str) -> Settings:
+    """The same, with Envoy's own pages at another address."""
+    return replace(settings, admin=admin)
 
 
 def bootstrap(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""One Envoy in the foreground: what ``plait proxy`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from plait.agent.admin import Admin
+from plait.agent.binary import envoy_binary
+from plait.agent.life import Action, Event, Life, Phase, step
+from plait.base.clock import Clock, WallClock
+from plait.xds import bootstrap
+
+_TICK = 0.05  # seconds between two looks at Envoy
+_PR_SET_PDEATHSIG = 1
+_TAIL = 2000  # characters of Envoy's log that are shown when it fails
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What one Envoy is and where it runs.
+
+    Attributes:
+        settings: of its bootstrap; an empty admin address: a socket in the private directory.
+        concurrency: worker threads; 0: one for each core.
+        base_id: keeps the shared memory of Envoys on one machine apart.
+        drain: seconds that open connections are given at the end.
+        log_file: of Envoy's own words; None: a file in the private directory.
+    """
+
+    settings: bootstrap.Settings
+    concurrency: int = 0
+    base_id: int = 0
+    drain: float = 5.0
+    log_level: str = "warning"
+    log_file: Path | None = None
+
+
+def run(options: Options, say: Callable[[str], None]) -> int:
+    """Run Envoy until SIGTERM or SIGINT, again if it crashes; returns the exit code.
+
+    Args:
+        options: what it is and where it runs.
+        say: told in one line when it serves, crashes and ends.
+
+    Raises:
+        PlaitError: no Envoy is installed.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="plait-proxy-"))  # mode 0700
+    try:
+        return asyncio.run(_Proxy(options, directory, say, WallClock()).run())
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Proxy:
+    """The shell around the state machine: performs its actions and tells it what happened."""
+
+    def __init__(
+        self, options: Options, directory: Path, say: Callable[[str], None], clock: Clock
+    ) -> None:
+        settings = options.settings
+        if not settings.admin:
+            settings = bootstrap.with_admin(settings, f"unix:{directory / 'admin.sock'}")
+        self._config = directory / "envoy.json"
+        self._config.write_text(json.dumps(bootstrap.bootstrap(settings)))
+        self._log = options.log_file or directory / "envoy.log"
+        self._admin = Admin(settings.admin)
+        self._options = options
+        self._say = say
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._life = Life(drain=options.drain)
+        self._stop_asked = 0
+
+    async def run(self) -> int:
+        with self._signals():
+            self._do(Action.START)
+            try:
+                while self._life.phase is not Phase.ENDED:
+                    for event in await self._events():
+                        self._life, actions = step(self._life, event, self._clock.monotonic())
+                        for action in actions:
+                            await asyncio.to_thread(self._do, action)
+                    await asyncio.sleep(_TICK)
+            finally:
+                if self._process is not None and self._process.poll() is None:
+                    self._process.kill()
+                    self._process.wait()
+        return int(self._life.failed)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        yield
+
+    def _ask_to_stop(self) -> None:
+        self._stop_asked += 1
+
+    async def _events(self) -> list[Event]:
+        """What happened since the last look, and that time went by."""
+        found = [Event.STOP] * self._stop_asked
+        self._stop_asked = 0
+        phase = self._life.phase
+        if phase is not Phase.WAITING and self._process and self._process.poll() is not None:
+            found.append(Event.EXITED)
+        elif phase is Phase.STARTING and await asyncio.to_thread(self._admin.is_live):
+            found.append(Event.LIVE)
+        elif phase is Phase.DRAINING and await asyncio.to_thread(self._is_idle):
+            found.append(Event.IDLE)
+        return [*found, Event.TICK]
+
+    def _is_idle(self) -> bool:
+        try:
+            return self._admin.connections() == 0
+        except (OSError, ValueError):
+            return False
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Action.START:
+                self._process = self._started()
+            case Action.ANNOUNCE:
+                self._say(f"ready: listening on {', '.join(self._listening()) or 'nothing yet'}")
+            case Action.REPORT:
+                self._say(self._crashed())
+            case Action.DRAIN:
+                with contextlib.suppress(OSError):
+                    self._admin.drain()
+            case Action.TERMINATE:
+                self._signal(signal.SIGTERM)
+            case Action.KILL:
+                self._signal(signal.SIGKILL)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        options = self._options
+        workers = ("--concurrency", str(options.concurrency)) if options.concurrency else ()
+        # No --disable-hot-restart: a later Envoy may take over from this one.
+        command = [
+            *(str(envoy_binary()), "-c", str(self._config), "--base-id", str(options.base_id)),
+            *("--log-path", str(self._log), "-l", options.log_level),
+            *("--drain-time-s", str(round(options.drain)), *workers),
+        ]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(  # noqa: S603 - our own binary and flags
+            command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=_die_with_parent
+        )
+
+    def _listening(self) -> tuple[str, ...]:
+        try:
+            return self._admin.listening()
+        except (OSError, ValueError, KeyError):
+            return ()
+
+    def _crashed(self) -> str:
+        code = self._process.returncode if self._process else 0
+        life = self._life
+        if life.phase is Phase.ENDED:
+            words = self._log.read_text(errors="replace")[-_TAIL:] if self._log.exists() else ""
+            return f"error: Envoy did not start (exit code {code}):\n{words.strip()}"
+        delay = (life.until or 0.0) - life.since
+        return f"Envoy ended by itself (exit code {code}); starting it again in {delay:.1f} s"
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._process.pid, number)
+
+
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """No Envoy without a keeper: the kernel ends it when this process is gone."""
+    if hasattr(_libc, "prctl"):
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
