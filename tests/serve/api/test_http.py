@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from plait.base.errors import StoreFullError
 from plait.config import codec
 from plait.config.meta import Key
 from plait.config.ports import Change, Condition
+from plait.serve.api import paths
 from plait.serve.api.pages import NoPages
+from plait.serve.api.writes import refused
 from tests.support.api_server import Api, Said, api, at, key, until
 
 VIRTUAL_SERVICES = "/apis/networking.istio.io/v1/namespaces/default/virtualservices"
@@ -576,5 +579,54 @@ def test_pages_are_json_and_streams_of_events(tmp_path: Path) -> None:
         assert delivered.code == 200
         assert (missing.code, wrong.code) == (404, 400)
         assert first == b"data: []\n"
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("junk", [0, True, "x", [], [1], {"a": None}, [{}], "\x00"])
+def test_nothing_that_a_client_sends_is_an_internal_error(junk: Any, tmp_path: Path) -> None:
+    fields = ("name", "labels", "annotations", "finalizers", "ownerReferences", "managedFields")
+
+    def bodies() -> list[Any]:
+        wrong = [virtual_service(**{"name": "reviews", field: junk}) for field in fields]
+        wrong += [{**virtual_service(), part: junk} for part in ("metadata", "spec", "status")]
+        spec = virtual_service()["spec"]
+        return [*wrong, {**virtual_service(), "spec": {**spec, "http": junk}}, junk]
+
+    async def story(server: Api) -> None:
+        name = f"{VIRTUAL_SERVICES}/reviews"
+        await server.request("POST", VIRTUAL_SERVICES, virtual_service())
+        for body in bodies():
+            answers = [
+                await server.request("POST", VIRTUAL_SERVICES, body),
+                await server.request("PUT", name, body),
+                await server.request("PATCH", f"{name}?dryRun=All", body, Content_Type=MERGE),
+                await server.request(
+                    "PATCH", f"{name}/status", {"status": body}, Content_Type=MERGE
+                ),
+                await server.request("PATCH", f"{name}?fieldManager=m", body, Content_Type=APPLY),
+            ]
+            assert [answer.code for answer in answers if answer.code >= 500] == []
+
+    run(tmp_path, story)
+
+
+def test_a_full_disk_is_507_with_its_reason() -> None:
+    target = paths.target("", "v1", "namespaces/default/configmaps/c")
+
+    error = refused(StoreFullError("no space left on /data"), target, "c")
+
+    assert error.code == 507
+    assert error.body["reason"] == "InsufficientStorage"
+    assert "no space left" in error.body["message"]
+
+
+@pytest.mark.parametrize("header", [{"Host": "evil.example:80"}, {"Origin": "http://evil.example"}])
+def test_web_pages_of_others_are_kept_out(header: dict[str, str], tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        answer = await server.request("POST", CONFIG_MAPS, config_map(), **header)
+
+        assert answer.code == 403
+        assert server.store.records("ConfigMap") == ()
 
     run(tmp_path, story)

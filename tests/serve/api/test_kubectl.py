@@ -368,3 +368,28 @@ def test_delete_all_of_a_kind(tmp_path: Path) -> None:
         assert server.store.records("ConfigMap") == ()
 
     run(tmp_path, story)
+
+
+def test_create_commands_that_send_protobuf_work(tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        await done(server, "create", "serviceaccount", "s")
+        await done(server, "create", "service", "clusterip", "web", "--tcp=80:8080")
+        await done(
+            server, "create", "deployment", "web", "--image=web:1", "--replicas=0", "--port=80"
+        )
+        port = await done(server, "get", "svc", "web", "-o", "jsonpath={.spec.ports[0]}")
+        spec = json.loads(await done(server, "get", "deploy", "web", "-o", "jsonpath={.spec}"))
+
+        assert json.loads(port) == {
+            "name": "80-8080",
+            "protocol": "TCP",
+            "port": 80,
+            "targetPort": 8080,
+        }
+        assert spec["replicas"] == 0
+        assert spec["selector"] == {"matchLabels": {"app": "web"}}
+        assert spec["template"]["spec"]["containers"] == [
+            {"name": "web", "image": "web:1", "ports": [{"containerPort": 80}]}
+        ]
+
+    run(tmp_path, story)

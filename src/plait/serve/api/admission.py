@@ -12,6 +12,7 @@ from plait.config import codec
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.ports import Change, Fault
 from plait.config.record import Record
+from plait.serve.api import metadata as metadata_shape
 from plait.serve.api import status
 from plait.serve.api.paths import Options, Target
 
@@ -40,9 +41,9 @@ def document(target: Target, value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise status.bad_request("the body is not an object")
-    metadata = value.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise status.bad_request("metadata: must be a map")
+    metadata = value.get("metadata")
+    metadata = {} if metadata is None else metadata
+    metadata_shape.see(metadata, value.get("status"))
     found = {**value, "metadata": metadata}
     _see_kind(target, found)
     namespace = metadata.get("namespace") or target.namespace or ""

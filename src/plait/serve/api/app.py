@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -23,6 +22,7 @@ from plait.serve.api import (
     changes,
     deletes,
     discovery,
+    guard,
     openapi,
     paths,
     plait_pages,
@@ -42,14 +42,14 @@ UNIX = "unix:"
 _SUBRESOURCES = ("", "status")
 _CLOSING = 2.0  # seconds that open requests have when the server stops
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger(__name__)
 
 
-def application(store: Store, pages: Pages) -> web.Application:
-    """The whole API as an aiohttp application."""
+def application(store: Store, pages: Pages, *, insecure: bool = False) -> web.Application:
+    """The whole API as an aiohttp application; `insecure` takes requests for any host name."""
     backend = Backend(store=store, pages=pages)
-    app = web.Application(client_max_size=LIMIT, middlewares=[_errors])
+    guards = [guard.same_origin] if insecure else [guard.same_origin, guard.named_as_loopback]
+    app = web.Application(client_max_size=LIMIT, middlewares=[_errors, *guards])
     app.add_routes(_fixed(store))
     app.add_routes(plait_pages.routes(backend))
 
@@ -82,7 +82,7 @@ async def serve(
         SettingsError: an address cannot be read, or is open to other machines.
     """
     runner = web.AppRunner(
-        application(store, pages),
+        application(store, pages, insecure=insecure),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_CLOSING,
@@ -102,7 +102,7 @@ async def _listen(runner: web.AppRunner, address: str, *, insecure: bool) -> str
     if address.startswith(UNIX):
         return await _listen_on_path(runner, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if not insecure and not _is_loopback(host):
+    if not insecure and not guard.is_loopback(host):
         raise SettingsError(
             f'the API has no authentication and "{address}" can be reached from other machines: '
             "listen on 127.0.0.1 or a Unix socket, or say that it shall be open (insecure)"
@@ -152,15 +152,6 @@ def _parsed(address: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f'"{address}" is no address: write host:port or unix:PATH')
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _dispatch(backend: Backend, request: web.Request, group: str) -> web.StreamResponse:
@@ -278,7 +269,7 @@ async def _unknown(request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors(request: web.Request, handler: guard.Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except StatusError as error:

@@ -76,8 +76,7 @@ async def change(backend: Backend, target: Target, request: web.Request) -> web.
     for attempt in range(_ATTEMPTS):
         old = backend.record(target.key)
         value = _patched(writer, body, old)
-        metadata = body.value.get("metadata") if isinstance(body.value, dict) else None
-        pinned = bool((metadata or {}).get("resourceVersion"))
+        pinned = _is_pinned(body)
         try:
             written = await writer.put(value, old)
         except ConflictError as error:
@@ -92,6 +91,12 @@ async def change(backend: Backend, target: Target, request: web.Request) -> web.
     raise AssertionError
 
 
+def _is_pinned(body: bodies.Body) -> bool:
+    """Is the patch for one resourceVersion only?"""
+    metadata = body.value.get("metadata") if isinstance(body.value, dict) else None
+    return isinstance(metadata, dict) and bool(metadata.get("resourceVersion"))
+
+
 def _see_patch(target: Target, body: bodies.Body, asked: Options) -> None:
     if body.media == bodies.STRATEGIC_PATCH and target.kind.group not in lists.STRATEGIC:
         raise status.unsupported([bodies.JSON_PATCH, bodies.MERGE_PATCH, bodies.APPLY_PATCH])
@@ -103,7 +108,8 @@ def _see_patch(target: Target, body: bodies.Body, asked: Options) -> None:
                 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: '
                 "is required for apply patch"
             )
-        if (body.value.get("metadata") or {}).get("managedFields"):
+        metadata = body.value.get("metadata")
+        if isinstance(metadata, dict) and metadata.get("managedFields"):
             raise status.bad_request("metadata.managedFields must be nil")
     elif asked.force:
         raise status.unprocessable(

@@ -12,6 +12,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
+_ALL = ("pods", "services", "deployments", "replicasets")  # what ``kubectl get all`` gets
 _MINOR = "37"  # of the Kubernetes whose API this follows
 
 
@@ -125,8 +126,8 @@ def _plain(kind: Kind) -> list[dict[str, Any]]:
     }
     if kind.short:
         resource["shortNames"] = list(kind.short)
-    if kind.group.endswith("istio.io"):
-        resource["categories"] = ["istio-io"]
+    if categories := _categories(kind):
+        resource["categories"] = categories
     below = {
         "name": f"{kind.plural}/status",
         "singularName": "",
@@ -165,6 +166,13 @@ def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
     }
     if kind.short:
         found["shortNames"] = list(kind.short)
-    if kind.group.endswith("istio.io"):
-        found["categories"] = ["istio-io"]
+    if categories := _categories(kind):
+        found["categories"] = categories
     return found
+
+
+def _categories(kind: Kind) -> list[str]:
+    """Names under which several kinds are asked for at once."""
+    if kind.group.endswith("istio.io"):
+        return ["istio-io"]
+    return ["all"] if kind.plural in _ALL else []

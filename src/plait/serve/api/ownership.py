@@ -57,7 +57,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         api_version=str(item.get("apiVersion", "")),
         subresource=str(item.get("subresource", "")),
         time=str(item.get("time", "")),
-        paths=frozenset(fields.parse(trie)),
+        paths=frozenset(fields.parse(trie) if isinstance(trie, Mapping) else ()),
     )
 
 

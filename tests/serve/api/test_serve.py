@@ -1,0 +1,110 @@
+"""Where the API listens, and what it refuses to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from plait.base.clock import WallClock
+from plait.base.errors import AddressInUseError, SettingsError
+from plait.config.store import Store
+from plait.serve.api import app
+from plait.serve.api.pages import NoPages
+
+
+async def opened(address: str, *, insecure: bool = False) -> None:
+    """Serve until all is open."""
+    store = await Store.open(None, WallClock())
+    ready = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            serving = app.serve(
+                store,
+                NoPages(),
+                [address],
+                insecure=insecure,
+                ready=lambda addresses: ready.set(),
+            )
+            task = group.create_task(serving)
+            await ready.wait()
+            task.cancel()
+    finally:
+        await store.close()
+
+
+def outcome(address: str) -> BaseException:
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(opened(address))
+    return raised.value.exceptions[0]
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        error = outcome(address)
+
+    assert isinstance(error, AddressInUseError)
+    assert address in str(error)
+
+
+def test_a_socket_in_use_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+
+        error = outcome(f"unix:{path}")
+
+    assert isinstance(error, AddressInUseError)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "192.0.2.1:80", "example.com:80", "[::]:0"])
+def test_addresses_that_other_machines_reach_are_refused(address: str) -> None:
+    error = outcome(address)
+
+    assert isinstance(error, SettingsError)
+    assert "no authentication" in str(error)
+
+
+def test_an_operator_may_open_it_all_the_same() -> None:
+    asyncio.run(opened("0.0.0.0:0", insecure=True))
+
+
+@pytest.mark.parametrize("address", ["8080", "127.0.0.1:http", "127.0.0.1:70000", ""])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    assert "no address" in str(outcome(address))
+
+
+def test_a_unix_socket_left_by_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    async def main() -> None:
+        store = await Store.open(None, WallClock())
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            serving = app.serve(
+                store, NoPages(), [f"unix:{path}"], ready=lambda addresses: ready.set()
+            )
+            task = group.create_task(serving)
+            await ready.wait()
+            connector = aiohttp.UnixConnector(str(path))
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get("http://plait/healthz") as answer,
+            ):
+                assert await answer.text() == "ok"
+            assert path.stat().st_mode & 0o777 == 0o600
+            task.cancel()
+        await store.close()
+
+    asyncio.run(main())
