@@ -245,3 +245,24 @@ def test_an_uncaptured_workload_is_reached_only_where_its_sidecar_says():
     assert inbound_listeners.names(none) == ()
     assert inbound_listeners.names(one) == ("127.0.0.8_7000",)
     assert inbound(written, "127.0.0.8_7000", **identity).address == "127.0.0.8"
+
+
+def test_an_explicit_listener_for_bytes_leads_to_the_host_with_its_port():
+    explicit = SIDECAR + (
+        "  egress:\n  - port: {number: 3306, protocol: TCP, name: t}\n"
+        "    bind: 127.0.0.1\n    captureMode: NONE\n    hosts: ['./*']"
+    )
+    mesh = Mesh(service("a", "tcp:1"), service("db", "tcp:3306"), explicit)
+    found = outbound(mesh)["127.0.0.1_3306"]
+
+    assert found.bind
+    assert clusters(found.chains[0]) == ["outbound|3306||db.demo.svc.cluster.local"]
+
+
+def test_a_bound_port_whose_protocol_is_not_declared_is_detected():
+    port = ir.InboundPort(number=7, protocol=ir.Protocol.AUTO, bind="127.0.0.8")
+    own = ir.Inbound(namespace="demo", interception=ir.Interception.NONE, ports=(port,))
+    found = Mesh().engine.get(inbound_listeners.listener, own, "127.0.0.8_7")
+
+    assert found.detect
+    assert [chain.name for chain in found.chains] == ["127.0.0.8_7-http", "127.0.0.8_7"]

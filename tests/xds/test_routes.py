@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plait.config.kinds.observed import Rejection
-from plait.mesh import route_tables, virtual_hosts
+from plait.mesh import ir, route_tables, virtual_hosts
 from plait.xds import protos, routes
 from plait.xds.resource import Absent, Child, Present
 from tests.support.mesh import Mesh, decoded, service, virtual_service
@@ -136,3 +136,16 @@ def test_views_that_differ_only_in_namespace_share_what_short_names_do_not_touch
     assert tables[0] == tables[1]
     assert tables[0] is not None
     mesh.engine.get(virtual_hosts.virtual_host, tables[0].entries[0])
+
+
+def test_a_host_that_wants_tls_redirects_and_an_end_is_matched_as_an_expression():
+    route = ir.Route(
+        name="r", match=ir.Match(path=ir.Suffix(".png")), action=ir.Redirect(prefix="/x", port=81)
+    )
+    host = ir.VirtualHost(name="h", domains=("h",), routes=(route,), require_tls=True)
+    message = protos.VirtualHost.FromString(routes.encode_virtual_host(host))
+
+    assert message.require_tls == 2
+    assert message.routes[0].match.safe_regex.regex == ".*\\.png"
+    assert message.routes[0].redirect.prefix_rewrite == "/x"
+    assert message.routes[0].redirect.port_redirect == 81
