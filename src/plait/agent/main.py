@@ -24,6 +24,7 @@ from plait.xds import bootstrap
 
 _TICK = 0.05  # seconds between two looks at Envoy
 _PR_SET_PDEATHSIG = 1
+_SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 _TAIL = 2000  # characters of Envoy's log that are shown when it fails
 
 
@@ -61,6 +62,8 @@ def run(options: Options, say: Callable[[str], None]) -> int:
         return asyncio.run(_Proxy(options, directory, say, WallClock()).run())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        # Envoy leaves what it shares with a successor; there is none.
+        Path(_SHARED.format(options.base_id * 10)).unlink(missing_ok=True)
 
 
 class _Proxy:
@@ -91,13 +94,19 @@ class _Proxy:
                     for event in await self._events():
                         self._life, actions = step(self._life, event, self._clock.monotonic())
                         for action in actions:
-                            await asyncio.to_thread(self._do, action)
+                            await self._perform(action)
                     await asyncio.sleep(_TICK)
             finally:
                 if self._process is not None and self._process.poll() is None:
                     self._process.kill()
                     self._process.wait()
         return int(self._life.failed)
+
+    async def _perform(self, action: Action) -> None:
+        if action is Action.START:  # in this thread: the child's death signal follows the thread
+            self._do(action)
+        else:
+            await asyncio.to_thread(self._do, action)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
