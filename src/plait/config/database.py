@@ -22,6 +22,9 @@ from plait.base.errors import StoreCorruptError, StoreError, StoreFullError
 SCHEMA = 1
 """The version of the tables that this plait reads and writes."""
 
+LOG = "-wal"
+"""What SQLite adds to the name of a database for its write-ahead log."""
+
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE revisions (
@@ -101,7 +104,7 @@ def check(file: Path) -> None:
     Raises:
         StoreCorruptError: it is not; a missing file with a log beside it counts as damaged.
     """
-    log = file.with_name(file.name + "-wal")
+    log = beside(file, LOG)
     if not file.exists():
         if log.exists() and log.stat().st_size:
             raise corrupt(file, "it is missing, but its log is there")
@@ -126,22 +129,30 @@ def check(file: Path) -> None:
 
 
 @contextmanager
-def viewed(file: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection to the file as it is, with its log, that leaves no trace beside it."""
+def viewed(file: Path, *, log: bool = True) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to the file as it is that leaves no trace beside it.
+
+    Without `log`, what was written since the log was last folded into the file is not seen.
+    """
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".check-") as directory:
         view = Path(directory) / file.name
-        for suffix in ("", "-wal"):
-            original = file.with_name(file.name + suffix)
+        for suffix in ("", LOG) if log else ("",):
+            original = beside(file, suffix)
             if original.exists():
-                _link(original, view.with_name(view.name + suffix))
+                link(original, beside(view, suffix))
         uri = f"{view.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
             yield connection
 
 
+def beside(file: Path, suffix: str) -> Path:
+    """The file of that name with `suffix` added."""
+    return file.with_name(file.name + suffix)
+
+
 def create(file: Path, instance: str) -> None:
     """Make an empty database; it appears whole or not at all."""
-    fresh = file.with_name(file.name + ".new")
+    fresh = beside(file, ".new")
     fresh.unlink(missing_ok=True)
     with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
         define(connection, instance)
@@ -170,11 +181,12 @@ def connect(file: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _link(original: Path, link: Path) -> None:
+def link(original: Path, name: Path) -> None:
+    """Give a file a second name; a copy where the file system has no hard links."""
     try:
-        link.hardlink_to(original)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(original, link)
+        name.hardlink_to(original)
+    except OSError:
+        shutil.copyfile(original, name)
 
 
 def _error(error: sqlite3.Error, file: Path | None) -> StoreError:

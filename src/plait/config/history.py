@@ -38,7 +38,9 @@ _COLUMNS = (
     "manager, who, reason, at, generation, event, document"
 )
 _INSERT = f"INSERT INTO revisions ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
-_SELECT = f"SELECT {_COLUMNS} FROM revisions WHERE "  # noqa: S608 - constants only, here and below
+SELECT = f"SELECT {_COLUMNS} FROM revisions WHERE "  # noqa: S608 - constants only, here and below
+"""Revisions in the columns that `parse` takes; the condition follows."""
+
 _OBJECT = 'kind = ? AND namespace = ? AND name = ? AND "group" = ?'
 _LIVE = f"SELECT revision FROM live WHERE {_OBJECT} AND source = ?"  # noqa: S608
 _CHUNK = 5_000  # rows that one compaction removes, so that no write waits long for it
@@ -160,7 +162,7 @@ class History:
         """Everything that is live, in order of revision."""
         with database.translated(self.file):
             revisions = self._select(
-                f"{_SELECT}revision IN (SELECT revision FROM live) ORDER BY revision"  # noqa: S608
+                f"{SELECT}revision IN (SELECT revision FROM live) ORDER BY revision"  # noqa: S608
             )
             statuses = [
                 Status(key=Key(g, k, ns, n), revision=r, status=msgspec.json.decode(s))
@@ -216,7 +218,7 @@ class History:
             )
         with database.translated(self.file):
             return self._select(
-                _SELECT + "revision > ? AND event != '' ORDER BY revision LIMIT ?",
+                SELECT + "revision > ? AND event != '' ORDER BY revision LIMIT ?",
                 revision,
                 limit,
             )
@@ -235,7 +237,7 @@ class History:
         """The last version of an object that was in force before `revision`, if it is kept."""
         with database.translated(self.file):
             found = self._select(
-                f"{_SELECT}{_OBJECT} AND revision < ? "
+                f"{SELECT}{_OBJECT} AND revision < ? "
                 "AND event != '' AND document IS NOT NULL ORDER BY revision DESC LIMIT 1",
                 *_object(key),
                 revision,
@@ -245,7 +247,16 @@ class History:
     def of(self, key: Key) -> tuple[Revision, ...]:
         """All kept revisions of an object, oldest first."""
         with database.translated(self.file):
-            return self._select(f"{_SELECT}{_OBJECT} ORDER BY revision", *_object(key))
+            return self._select(f"{SELECT}{_OBJECT} ORDER BY revision", *_object(key))
+
+    def skip_to(self, revision: int) -> None:
+        """Count on from `revision`, and let no watcher resume before it."""
+        with database.translated(self.file):
+            write = self._connection.execute
+            write("DELETE FROM sqlite_sequence WHERE name = 'revisions'")
+            write("INSERT INTO sqlite_sequence VALUES ('revisions', ?)", (revision,))
+            write("UPDATE meta SET value = ? WHERE name = 'compacted'", (str(revision),))
+        self.compacted = revision
 
     def _write(self, transaction: Transaction) -> None:
         write = self._connection.execute

@@ -26,9 +26,7 @@ async def follow(path: Path, store: Store, *, interval: float = INTERVAL) -> Non
     lost = False
     while True:
         try:
-            mark = (await asyncio.to_thread(signatures, path)).get(path.name)
-            if mark is None:
-                raise SourceUnavailableError(f"{path} is a directory: name a file in it")
+            mark = await asyncio.to_thread(_signature, path)
             if mark != seen:
                 found = await asyncio.to_thread(path.read_text, errors="replace")
                 if found != text:
@@ -40,6 +38,12 @@ async def follow(path: Path, store: Store, *, interval: float = INTERVAL) -> Non
                 _log.warning("mesh config lost", path=str(path), error=str(error))
             lost = True
         await asyncio.sleep(interval)
+
+
+def _signature(path: Path) -> Signature:
+    if path.is_dir():
+        raise SourceUnavailableError(f"{path} is a directory: name a file in it")
+    return signatures(path)[path.name]
 
 
 async def _put(path: Path, text: str, store: Store) -> None:
