@@ -56,6 +56,7 @@ class Client:
         self._node: Any = node
         self._names: dict[str, set[str]] = {}
         self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def subscribe(
         self, type_url: str, *names: str, initial: Mapping[str, str] | None = None
@@ -87,7 +88,8 @@ class Client:
         if self._node is not None:
             request.node.CopyFrom(self._node)
             self._node = None
-        await self._call.write(request.SerializeToString())
+        async with self._turn:  # grpc takes one message at a time
+            await self._call.write(request.SerializeToString())
 
     async def until(self, holds: Callable[[], object], what: str = "what is awaited") -> None:
         """Wait until something holds, looked at after each response."""

@@ -223,6 +223,11 @@ class Engine:
                 break
         return forgotten
 
+    def is_read(self, table: str, key: Hashable) -> bool:
+        """Whether any call read this row, or that there is none."""
+        read = self.tables[table].readers.get(key)
+        return read is not None and read.is_used
+
     def __len__(self) -> int:
         """How many memos there are."""
         return len(self.memos)

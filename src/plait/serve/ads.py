@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import structlog
 
 from plait.base.errors import AddressInUseError
 from plait.config.store import Store
 from plait.mesh import ir
 from plait.mesh.placement import placement
 from plait.serve.feeds import Hub, Plan
+from plait.serve.refusals import Refusals
 from plait.serve.session import ProxyState, Session
-from plait.serve.topics import Entry
 from plait.xds import subscriptions
 from plait.xds.wire import Payload
 
@@ -47,7 +46,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
-_log = structlog.get_logger(__name__)
 
 
 class Ads:
@@ -73,6 +71,7 @@ class Ads:
         self._sessions: dict[Session, None] = {}
         self._dirty: dict[Session, None] = {}
         self._awake = asyncio.Event()
+        self._refusals = Refusals(store)
         self._stirred = asyncio.Event()
         self._followers: dict[object, Callable[[], None]] = {}
 
@@ -91,6 +90,7 @@ class Ads:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(), name="ads:pump")
                 group.create_task(self._tick(), name="ads:tick")
+                group.create_task(self._refusals.run(), name="ads:refusals")
                 group.create_task(self._report(), name="ads:report")
         finally:
             await asyncio.shield(server.stop(0.1))
@@ -141,15 +141,11 @@ class Ads:
 
     def accepted(self, session: Session, type_url: str, payload: Payload) -> None:
         """Remember what a client took."""
-        payload.accepted = True
-        for name, entry in payload.entries.items():
-            if isinstance(entry, Entry):
-                entry.accepted = payload.resources.get(name)
+        self._refusals.accepted(_id(session), type_url, payload)
 
     def refused(self, session: Session, type_url: str, payload: Payload, error: str) -> None:
-        """Say what a client refused."""
-        proxy = session.node.id if session.node else ""
-        _log.warning("configuration refused", proxy=proxy, type_url=type_url, error=error)
+        """Find out what was wrong with it."""
+        self._refusals.refused(_id(session), type_url, payload, error)
 
     @asynccontextmanager
     async def session(self, link: _Link, *, delta: bool) -> AsyncIterator[Session]:
@@ -194,6 +190,7 @@ class Ads:
                 session.tick()
             if not ticks % _SWEEP:
                 self.hub.sweep(self.now())
+                self._refusals.clean()
 
 
 class _Link:
@@ -269,6 +266,10 @@ async def _read(session: Session, link: _Link, context: Any) -> None:
     while (data := await context.read()) is not grpc.aio.EOF:
         session.receive(data)
     link.end()
+
+
+def _id(session: Session) -> str:
+    return session.node.id if session.node else ""
 
 
 def _bind(server: Any, address: str) -> str:

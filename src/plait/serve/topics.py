@@ -245,7 +245,7 @@ class SharedTopic:
     def _build(self, want: Want) -> Payload:
         present, removed = self._select(want)
         if want.whole and self.type_url in (CLUSTER, LISTENER):
-            return self._whole(want) if present or removed else Payload(b"", {})
+            return self._whole(want, present) if present or removed else Payload(b"", {})
         entries = {name: present[name] for name in sorted(present)}
         resources = {n: r for n, e in entries.items() if (r := e.resource) is not None}
         if want.whole:
@@ -306,7 +306,7 @@ class SharedTopic:
                 if not self.has(name):
                     yield name
 
-    def _whole(self, want: Want) -> Payload:
+    def _whole(self, want: Want, news: Mapping[str, Entry]) -> Payload:
         """All there is, with what may not be removed yet as it last was."""
         entries = dict(sorted(self._all()))
         found = {n: r for n, e in entries.items() if (r := e.resource) is not None}
@@ -314,7 +314,8 @@ class SharedTopic:
             found |= self._kept(want.removed_since, entries)
         resources = {name: found[name] for name in sorted(found)}
         data = wire.state(self.type_url, resources.values())
-        return Payload(data, resources, (), {n: entries[n] for n in resources if n in entries})
+        known = {n: entries[n] for n in resources if n in entries}
+        return Payload(data, resources, (), known, news)
 
     def _kept(self, since: int, entries: Mapping[str, Entry]) -> dict[str, Resource]:
         """Resources that went after `since`."""

@@ -7,7 +7,7 @@ tens of kilobytes in Envoy: it is stepped over without being decoded after the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -50,7 +50,8 @@ class Payload:
     Attributes:
         resources: what it carries, by name.
         removed: names it says are gone.
-        needs: names of endpoint sets that the clusters in it will ask for.
+        needs: names of endpoint sets that the clusters in it will ask for; of those that it
+            repeats unchanged, none (`news` are the others).
         accepted: some client has acknowledged it.
         entries: what its maker remembers about the resources, by name.
     """
@@ -63,13 +64,15 @@ class Payload:
         resources: Mapping[str, Resource],
         removed: tuple[str, ...] = (),
         entries: Mapping[str, Any] = _NOTHING,
+        news: Container[str] | None = None,
     ) -> None:
+        known = resources if news is None else news
         self.entries = entries
         self._data = data
         self._last: tuple[str, bytes] = ("", b"")
         self.resources = resources
         self.removed = removed
-        self.needs = frozenset(name for r in resources.values() if (name := _endpoints_of(r)))
+        self.needs = frozenset(n for n, r in resources.items() if n in known and _asks(r))
         self.accepted = False
 
     @property
@@ -173,11 +176,11 @@ def _behind(data: bytes, tags: bytes) -> bytes:
     return data[place:]
 
 
-def _endpoints_of(resource: Resource) -> str:
-    """Name of the endpoint set that a cluster asks for; empty: none."""
+def _asks(resource: Resource) -> bool:
+    """Whether it is a cluster that asks for endpoints, under its own name."""
     if resource.type_url != CLUSTER:
-        return ""
-    return resource.name if _number(resource.body, _CLUSTER_TYPE) == _CLUSTER_EDS else ""
+        return False
+    return _number(resource.body, _CLUSTER_TYPE) == _CLUSTER_EDS
 
 
 def _number(data: bytes, wanted: int) -> int:
