@@ -1,0 +1,64 @@
+from plait.config import mesh_config
+from plait.config.kinds.sidecar import OutboundTrafficPolicyMode
+from plait.config.mesh_config import AccessLogEncoding, MeshConfig
+
+BARE = """\
+accessLogFile: /dev/stdout
+accessLogEncoding: JSON
+connectTimeout: 2s
+outboundTrafficPolicy:
+  mode: REGISTRY_ONLY
+defaultConfig:
+  concurrency: 2
+  drainDuration: 1m
+"""
+
+
+def test_an_empty_text_means_the_defaults():
+    assert mesh_config.read("", "mesh.yaml") == (MeshConfig(), ())
+    assert MeshConfig().outbound_traffic_policy.mode is OutboundTrafficPolicyMode.ALLOW_ANY
+    assert MeshConfig().connect_timeout == 10.0
+
+
+def test_settings_are_read_bare_and_from_a_config_map():
+    bare, problems = mesh_config.read(BARE, "mesh.yaml")
+    text = "".join(f"    {line}\n" for line in BARE.splitlines())
+    wrapped, _ = mesh_config.read(f"kind: ConfigMap\ndata:\n  mesh: |\n{text}", "mesh.yaml")
+
+    assert problems == ()
+    assert bare is not None
+    assert bare == wrapped
+    assert bare.access_log_encoding is AccessLogEncoding.JSON
+    assert (bare.connect_timeout, bare.default_config.drain_duration) == (2.0, 60.0)
+    assert bare.outbound_traffic_policy.mode is OutboundTrafficPolicyMode.REGISTRY_ONLY
+
+
+def test_every_problem_is_told_with_its_place():
+    text = "conectTimeout: 1s\nconnectTimeout: 5\ntrustDomain: x\ndefaultConfig:\n  tracing: {}\n"
+    settings, problems = mesh_config.read(text, "mesh.yaml")
+
+    assert settings is None
+    assert {(each.code, each.path, each.locator) for each in problems} == {
+        ("PLT1003", "conectTimeout", "mesh.yaml:1:1"),
+        ("PLT1005", "connectTimeout", "mesh.yaml:2:1"),
+        ("PLT1007", "trustDomain", "mesh.yaml:3:1"),
+        ("PLT1007", "defaultConfig.tracing", "mesh.yaml:5:3"),
+    }
+    assert [each.hint for each in problems if each.code == "PLT1003"] == [
+        'did you mean "connectTimeout"?'
+    ]
+
+
+def test_warnings_leave_the_settings_in_force():
+    settings, problems = mesh_config.read("trustDomain: x\naccessLogFile: /a\n", "mesh.yaml")
+
+    assert settings == MeshConfig(access_log_file="/a")
+    assert [each.code for each in problems] == ["PLT1007"]
+
+
+def test_what_is_no_settings_is_refused():
+    for text in ("a: [", "a: 1\n---\nb: 1\n", "kind: ConfigMap\n", "- 1\n"):
+        settings, problems = mesh_config.read(text, "mesh.yaml")
+
+        assert settings is None
+        assert [each.locator.split(":")[0] for each in problems] == ["mesh.yaml"]
