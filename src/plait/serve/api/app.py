@@ -35,9 +35,6 @@ from plait.serve.api.pages import Pages
 from plait.serve.api.replies import reply
 from plait.serve.api.status import LIMIT, StatusError
 
-DEFAULT = "127.0.0.1:8870"
-"""Where the API listens unless told otherwise."""
-
 UNIX = "unix:"
 _SUBRESOURCES = ("", "status")
 _CLOSING = 2.0  # seconds that open requests have when the server stops
