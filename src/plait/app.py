@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import structlog
 
 from plait.base.clock import WallClock
-from plait.base.tasks import supervise
+from plait.base.errors import PlaitError
+from plait.base.query import Drained, show
 from plait.config.store import Store, Tuning
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
@@ -34,8 +35,17 @@ async def run(settings: Settings) -> None:
     store = await Store.open(settings.data, WallClock(), tuning=_tuning(settings))
     try:
         await _serve(settings, store)
+    except* PlaitError as group:
+        raise _first(group) from None
     finally:
         await store.close()
+
+
+def _first(error: BaseException) -> BaseException:
+    """What a user can act on: of several things that went wrong at once, the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _tuning(settings: Settings) -> Tuning:
@@ -45,6 +55,7 @@ def _tuning(settings: Settings) -> Tuning:
 async def _serve(settings: Settings, store: Store) -> None:
     ads = Ads(store)
     pages = MeshPages(store, ads)
+    store.listen(_Faults(store).on_drained)
     stopping = asyncio.Event()
     with _signals(stopping):
         async with asyncio.TaskGroup() as group:
@@ -71,9 +82,29 @@ async def _tidy(store: Store) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        await asyncio.sleep(COLLECT)
-        while store.engine.collect(0.005):
-            await asyncio.sleep(0)
+        found = store.engine.collect(0.002)
+        await asyncio.sleep(0 if found else COLLECT)
+
+
+class _Faults:
+    """Logs a query that raises once when it does, and once when it recovers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def on_drained(self, drained: Drained, revision: int) -> None:
+        failing = self._store.engine.failures() if drained.failures else {}
+        for call in drained.failures:
+            if (error := failing.get(call)) is None:
+                _log.info("query recovered", query=show(call), revision=revision)
+            else:
+                _log.error(
+                    "query failed",
+                    query=show(call),
+                    revision=revision,
+                    error=repr(error),
+                    exc_info=error,
+                )
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Loopback:
 
     def start(self, role: ir.Role, name: str) -> Envoy:
         labels = {"istio": "ingressgateway"} if role is ir.Role.GATEWAY else {"app": name}
-        more = {"labels": labels, "interception": ir.Interception.NONE}
+        more: dict[str, Any] = {"labels": labels, "interception": ir.Interception.NONE}
         config = proxy(self.plane.xds, role, name, **more)
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ class Captured:
 
     def objects(self) -> list[dict[str, Any]]:
         endpoints = [(self.network.address(v), v) for v in ("v1", "v2")]
-        vip = {"addresses": ["10.88.0.1"]}
+        vip: dict[str, Any] = {"addresses": ["10.88.0.1"]}
         return [
             istio.entry("reviews", endpoints, **vip),
             istio.rule("reviews", "v1", "v2"),
