@@ -57,6 +57,12 @@ def test_no_two_kinds_share_a_name():
     assert len(set(written)) == len(written)
 
 
+def _bare(found: Any) -> Any:
+    if isinstance(found, msgspec.inspect.UnionType):
+        return _bare(found.types[0])
+    return _bare(found.type) if isinstance(found, msgspec.inspect.Metadata) else found
+
+
 @pytest.mark.parametrize(
     ("kind", "pattern"), [(kind, pattern) for kind in KINDS for pattern in kind.unenforced]
 )
@@ -64,8 +70,7 @@ def test_what_is_not_enforced_is_a_field_of_the_kind(kind: Kind, pattern: str):
     steps, _ = unenforced.split(pattern)
     found: Any = msgspec.inspect.type_info(kind.spec)
     for step in steps:
-        while isinstance(found, msgspec.inspect.UnionType | msgspec.inspect.Metadata):
-            found = getattr(found, "type", None) or found.types[0]
+        found = _bare(found)
         if step == "[]":
             assert isinstance(found, msgspec.inspect.VarTupleType), step
             found = found.item_type
