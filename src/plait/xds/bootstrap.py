@@ -197,7 +197,6 @@ def _cluster(name: str, address: str) -> dict[str, Any]:
         "name": name,
         "type": "STATIC" if _is_literal(address) else "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
-        "respect_dns_ttl": True,
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
