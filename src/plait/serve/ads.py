@@ -30,7 +30,7 @@ _TICK = 0.25  # seconds between two looks at deadlines
 _REPORT = 0.01  # seconds between two calls of followers
 _SWEEP = 20  # ticks between two sweeps
 _MESSAGE = 64 * 1024 * 1024  # bytes of a request; a reconnecting Envoy names all it holds
-_OPTIONS = (
+OPTIONS = (
     ("grpc.so_reuseport", 0),
     # A thousand proxies may connect at once: the default refuses them at random.
     ("grpc.server.max_pending_requests", 50_000),
@@ -46,6 +46,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
+"""Of the gRPC server."""
 
 
 class Ads:
@@ -81,7 +82,7 @@ class Ads:
         Raises:
             AddressInUseError: one is taken by another process.
         """
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers((_Methods(self),))
         self.addresses = tuple(_bind(server, address) for address in addresses)
         await server.start()
