@@ -7,6 +7,7 @@ byte.  Only a file that passed is opened for writing.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -24,6 +25,8 @@ SCHEMA = 1
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
+
+_NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -111,14 +114,9 @@ def check(file: Path) -> None:
         return
     if file.stat().st_size == 0:
         raise corrupt(file, "it is empty")
-    try:
-        with viewed(file) as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise corrupt(file, str(found).replace("\n", " "))
-            rows = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall()
-    except sqlite3.Error as error:
-        raise corrupt(file, str(error)) from error
+    rows = _checked(file)
+    if rows is None:
+        return
     schema = int(rows[0][0]) if rows else 0
     if schema != SCHEMA:
         raise StoreCorruptError(
@@ -128,13 +126,39 @@ def check(file: Path) -> None:
         )
 
 
+def _checked(file: Path) -> list[tuple[str]] | None:
+    """The schema's version in the file, which is whole; None: there is no room to look at it.
+
+    On a full disk the look is taken in the system's directory for temporary files.  If that is
+    full too, the database is opened as it is: SQLite then finds gross damage only.
+    """
+    for place in (file.parent, Path(tempfile.gettempdir())):
+        try:
+            with viewed(file, place=place) as connection:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise corrupt(file, str(found).replace("\n", " "))
+                sql = "SELECT value FROM meta WHERE name = 'schema'"
+                return connection.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NO_ROOM:
+                raise corrupt(file, str(error)) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    return None
+
+
 @contextmanager
-def viewed(file: Path, *, log: bool = True) -> Iterator[sqlite3.Connection]:
+def viewed(
+    file: Path, *, log: bool = True, place: Path | None = None
+) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the file as it is that leaves no trace beside it.
 
     Without `log`, what was written since the log was last folded into the file is not seen.
+    SQLite needs a little room in `place`; None: where the file is.
     """
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".check-") as directory:
+    with tempfile.TemporaryDirectory(dir=place or file.parent, prefix=".check-") as directory:
         view = Path(directory) / file.name
         for suffix in ("", LOG) if log else ("",):
             original = beside(file, suffix)
@@ -195,4 +219,4 @@ def _error(error: sqlite3.Error, file: Path | None) -> StoreError:
         return StoreFullError(f"no room left to write {file}: free some space and try again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return corrupt(file, str(error))
-    return StoreError(f"cannot write {file}: {error}")
+    return StoreError(f"cannot use {file}: {error}")

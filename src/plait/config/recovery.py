@@ -93,6 +93,8 @@ def salvage(file: Path) -> Salvage:
 
 
 def _salvaged(connection: sqlite3.Connection) -> Salvage:
+    # Else SQLite refuses to read any page of a file that is shorter than its header says.
+    connection.execute("PRAGMA writable_schema = ON")
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     revisions, lost = _revisions(connection)
     statuses = [
@@ -123,9 +125,9 @@ def _revisions(connection: sqlite3.Connection) -> tuple[list[Revision], int]:
         try:
             for row in connection.execute(f"{history.SELECT}revision > ? ORDER BY revision", (at,)):
                 at = row[0]
-                try:
+                if _is_whole(row):
                     found.append(history.parse(row))
-                except (msgspec.MsgspecError, TypeError, ValueError):
+                else:
                     lost += 1
         except sqlite3.Error:  # a page is gone: step over its rows one by one
             at, lost = at + 1, lost + 1
@@ -147,6 +149,17 @@ def _bound(connection: sqlite3.Connection) -> int:
 def _readable(connection: sqlite3.Connection, sql: str) -> Iterator[tuple[Any, ...]]:
     with suppress(sqlite3.Error):
         yield from connection.execute(sql)
+
+
+def _is_whole(row: tuple[Any, ...]) -> bool:
+    """Whether a row has what it had when it was written: a torn page reads as zeros."""
+    *texts, at, generation, event, document = row[1:]
+    return (
+        all(isinstance(text, str) for text in (*texts, event))
+        and isinstance(at, float)
+        and isinstance(generation, int)
+        and (document is None or _is_json(document))
+    )
 
 
 def _is_json(text: Any) -> bool:
