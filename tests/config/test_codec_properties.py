@@ -19,7 +19,9 @@ from tests.support import values
 FEW, MANY = (500, 5000) if os.environ.get("PLAIT_LONG") else (20, 100)
 KINDS = list(catalog.KINDS.values())
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=8)
+)
 JSON = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
