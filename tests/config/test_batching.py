@@ -15,7 +15,8 @@ def pushes(changes: list[float], cost: float, limits: Limits) -> list[tuple[floa
     clock = ManualClock(0.0)
     last: dict[Lane, Push] = {}
     made: list[tuple[float, float]] = []
-    coming, waiting = list(changes), []
+    coming = list(changes)
+    waiting: list[float] = []
     while coming or waiting:
         while coming and coming[0] <= clock.now():
             waiting.append(coming.pop(0))

@@ -106,6 +106,7 @@ def test_a_transaction_that_fails_leaves_nothing():
 
 
 def damaged(kind: str, file: Path) -> None:
+    """Damage a database; any other kind: make it one of a newer plait."""
     data = file.read_bytes()
     match kind:
         case "cut in half":
@@ -120,7 +121,7 @@ def damaged(kind: str, file: Path) -> None:
         case "gone, with its log":
             file.with_name(FILE + "-wal").write_bytes(data)
             file.unlink()
-        case "of a newer plait":
+        case _:
             with sqlite3.connect(file) as connection:
                 connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
             connection.close()

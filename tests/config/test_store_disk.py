@@ -15,6 +15,7 @@ import pytest
 from plait.base.errors import StoreCorruptError, StoreError, StoreFullError
 from plait.config.history import FILE
 from plait.config.recovery import recover
+from plait.config.store import Store
 from tests.support import scale
 from tests.support.stores import Said, config_map, key, put, running, write
 
@@ -39,14 +40,13 @@ WRITER = """
 """
 
 
-def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+def child(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
-        **options,  # type: ignore[call-overload]
     )
 
 
@@ -97,11 +97,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_refuses_the_write_and_loses_nothing(small_disk: Path):
     async def main():
         async with running(small_disk) as store:
-            accepted = {}
+            accepted: dict[str, int] = {}
             with pytest.raises(StoreFullError, match="no room left"):
-                for number in range(10_000):
-                    name = f"n{number}"
-                    accepted[name] = (await put(store, config_map(name, "a" * 2_000))).revision
+                await fill(store, accepted)
             assert len(accepted) > 20
             assert store.record(key(config_map(f"n{len(accepted)}"))) is None
             revision = store.revision
@@ -111,6 +109,13 @@ def test_a_full_disk_refuses_the_write_and_loses_nothing(small_disk: Path):
         await still_there(small_disk, accepted)
 
     asyncio.run(main())
+
+
+async def fill(store: Store, accepted: dict[str, int]) -> None:
+    """Write until it is refused, and note what was accepted."""
+    for number in range(10_000):
+        name = f"n{number}"
+        accepted[name] = (await put(store, config_map(name, "a" * 2_000))).revision
 
 
 async def still_there(place: Path, accepted: dict[str, int]) -> None:
@@ -126,8 +131,7 @@ def test_writes_work_again_when_there_is_room(small_disk: Path):
         async with running(small_disk, files) as store:
             await files.say(complete=True)
             with pytest.raises(StoreFullError):
-                for number in range(10_000):
-                    await put(store, config_map(f"n{number}", "a" * 2_000))
+                await fill(store, {})
             await files.say(config_map("from-a-file", "a" * 900_000))
             assert store.record(key(config_map("from-a-file"))) is not None
             assert store.problem is not None

@@ -68,6 +68,7 @@ class Store:
         self.clock = clock
         self.engine = Engine(kinds.tables)
         self.faults: Mapping[str, tuple[Fault, ...]] = {}
+        self.sources: dict[str, Health] = {}  # how each source that is followed does
         self.ready = asyncio.Event()
         self._kinds = kinds
         self._journal = journal
@@ -151,6 +152,7 @@ class Store:
         self._awaited.add(source.name)
 
         async def follow(health: Health) -> None:
+            self.sources[source.name] = health
             async for batch in source.watch():
                 await self._take(source.name, batch)
                 health.up()
