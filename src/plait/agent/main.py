@@ -35,14 +35,17 @@ class Options(Struct, frozen=True, kw_only=True):
         settings: of its bootstrap; an empty admin address: a socket in the private directory.
         concurrency: worker threads; 0: one for each core.
         base_id: keeps the shared memory of Envoys on one machine apart.
-        drain: seconds that open connections are given at the end.
+        drain_duration: seconds that connections of a removed listener, or of an Envoy that is
+            replaced, are given.
+        termination_drain_duration: seconds that open connections are given at the end.
         log_file: of Envoy's own words; None: a file in the private directory.
     """
 
     settings: bootstrap.Settings
     concurrency: int = 0
     base_id: int = 0
-    drain: float = 5.0
+    drain_duration: float = 45.0
+    termination_drain_duration: float = 5.0
     log_level: str = "warning"
     log_file: Path | None = None
 
@@ -83,7 +86,7 @@ class _Proxy:
         self._say = say
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
-        self._life = Life(drain=options.drain)
+        self._life = Life(drain=options.termination_drain_duration)
         self._stop_asked = 0
 
     async def run(self) -> int:
@@ -160,7 +163,7 @@ class _Proxy:
         command = [
             *(str(envoy_binary()), "-c", str(self._config), "--base-id", str(options.base_id)),
             *("--log-path", str(self._log), "-l", options.log_level),
-            *("--drain-time-s", str(round(options.drain)), *workers),
+            *("--drain-time-s", str(round(options.drain_duration)), *workers),
         ]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(  # noqa: S603 - our own binary and flags
