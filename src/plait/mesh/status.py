@@ -45,6 +45,11 @@ def standing(q: Query, key: Key) -> Standing:
     )
 
 
+def rejections(q: Query) -> tuple[Rejection, ...]:
+    """All that Envoy refused and that still counts, by digest."""
+    return tuple(q.rows("Rejection", "all", True))  # noqa: FBT003 - the index has one value
+
+
 def findings(q: Query, key: Key) -> tuple[Diagnostic, ...]:
     """What is wrong with an object in its own namespace, and whether sources disagree about it."""
     check = CHECKS.get(key.kind)

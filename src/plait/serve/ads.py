@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import structlog
 
 from plait.base.errors import AddressInUseError
 from plait.config.store import Store
@@ -47,6 +48,7 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 """Of the gRPC server."""
+_log = structlog.get_logger(__name__)
 
 
 class Ads:
@@ -170,9 +172,16 @@ class Ads:
             turn, self._dirty = self._dirty, {}
             for number, session in enumerate(turn, 1):
                 if session in self._sessions:
-                    session.refresh()
+                    self._refresh(session)
                 if not number % SLICE:
                     await asyncio.sleep(0)
+
+    def _refresh(self, session: Session) -> None:
+        try:
+            session.refresh()
+        except Exception as error:  # noqa: BLE001 - a bug met through one stream ends that alone
+            _log.error("stream failed", error=repr(error), exc_info=error)
+            session.fail("an internal error; see the control plane's log")
 
     async def _report(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.base.query import Call, Drained, Failed
 from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key
 from plait.config.ports import Condition
 from plait.config.record import Record
@@ -226,16 +227,28 @@ class MeshPages:
         return (record for kind in status.CHECKS for record in self._store.records(kind))
 
     async def delivered(self, revision: int) -> Any:
-        """Return once every connected proxy has acknowledged all up to `revision`."""
+        """Return once every connected proxy has acknowledged all up to `revision`.
+
+        What a proxy refused is named as well, once its culprit is found: all proxies may have
+        acknowledged what stands in for it.
+        """
         changed = asyncio.Event()
         stop = self._ads.follow(changed.set)
         try:
-            while self._ads.late(revision):
+            while self._ads.late(revision) or any(one.suspect for one in self._rejections()):
                 changed.clear()
                 await changed.wait()
         finally:
             stop()
-        return {"revision": revision, "proxies": len(self._ads.sessions())}
+        refused = [
+            {"objects": list(one.objects), "part": one.name, "error": one.error}
+            for one in self._rejections()
+        ]
+        proxies = len(self._ads.sessions())
+        return {"revision": revision, "proxies": proxies, "rejections": refused}
+
+    def _rejections(self) -> tuple[Rejection, ...]:
+        return self._store.engine.get(status.rejections)
 
 
 class _Follower:

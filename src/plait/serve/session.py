@@ -177,6 +177,10 @@ class Session:
         if stream is not None and stream.deadline is not None:
             self._act(stream.on_tick(self._desk.now()))
 
+    def fail(self, reason: str) -> None:
+        """End the stream; the client will come back."""
+        self._link.fail(reason)
+
     def close(self) -> None:
         """Forget the client."""
         if self.stream is not None:

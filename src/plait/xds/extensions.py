@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from plait.base.query import Query
 from plait.mesh import ir
-from plait.xds.resource import Absent, Answer
+from plait.xds.resource import Answer, Pending
 
 
 def extension(q: Query, view: ir.View, name: str) -> Answer:
-    """The filter in the slot `name`; Absent: the slot is empty, and its default is in force."""
+    """The filter in the slot `name`; Pending: it is empty, and its default stays in force.
+
+    A default needs no answer, and a proxy that comes back is not told again that there is none.
+    """
     del q, view, name
-    return Absent()
+    return Pending()
