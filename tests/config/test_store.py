@@ -469,6 +469,24 @@ def test_a_delete_of_what_is_not_there_is_no_change():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("odd", [10**30, -(2**70), 1e300, "\ud83d", "\x00", {"deep": [10**25]}])
+def test_whatever_json_can_say_is_kept(odd: object, tmp_path: Path):
+    async def main():
+        document = {**entry("x"), "status": {"odd": odd}}
+        document["metadata"]["annotations"] = {"note": "\ud83d" if odd == "\ud83d" else "é"}
+        async with running(tmp_path) as store:
+            before = await put(store, document)
+            assert before.document["status"] == {"odd": odd}
+            odd_reason = write(config_map("y"), reason="\ud83d", who="\x00")
+            await store.commit([odd_reason])
+        async with running(tmp_path) as store:
+            after = store.record(before.key)
+            assert after is not None
+            assert after.document == before.document
+
+    asyncio.run(main())
+
+
 def test_two_stores_do_not_share_a_directory(tmp_path: Path):
     async def main():
         async with running(tmp_path):

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable
 
 from plait.config import restore
-from plait.config.journal import Journal
+from plait.config.journal import Journal, Page
 from plait.config.ledger import Ledger
 from plait.config.record import Event, EventType
 
@@ -50,11 +50,10 @@ class Events:
         place = since
         while True:
             while place < self._floor:
-                floor = self._floor
-                found = await self._replay(place, floor)
-                for event in found:
+                page = await self._journal.since(place, self._floor)
+                for event in self._replayed(page):
                     yield event
-                place = found[-1].revision if found else floor
+                place = page.end
             news = self._news
             at_hand = self._events[bisect_right(self._revisions, place) :]
             for event in at_hand:
@@ -63,14 +62,12 @@ class Events:
             if not at_hand:
                 await news.wait()
 
-    async def _replay(self, place: int, floor: int) -> list[Event]:
-        """Some of the events after `place`, up to `floor`; none: there are no more."""
-        pairs, statuses = await self._journal.since(place, floor)
-        records = {key: self._ledger.record(key) for key in statuses}
-        records |= {row.key: self._ledger.record(row.key) for row, _ in pairs}
+    def _replayed(self, page: Page) -> list[Event]:
+        records = {key: self._ledger.record(key) for key in page.statuses}
+        records |= {row.key: self._ledger.record(row.key) for row, _ in page.pairs}
         known = {key: record.status for key, record in records.items() if record}
-        found = restore.events(pairs, known, self._kinds)
-        for key, at in statuses.items():
+        found = restore.events(page.pairs, known, self._kinds)
+        for key, at in page.statuses.items():
             record = records[key]
             if record is not None and record.revision == at:
                 found.append(

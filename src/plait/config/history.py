@@ -8,6 +8,7 @@ it again.  Neither is lost when only the process dies.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Sequence
@@ -165,7 +166,7 @@ class History:
                 f"{SELECT}revision IN (SELECT revision FROM live) ORDER BY revision"  # noqa: S608
             )
             statuses = [
-                Status(key=Key(g, k, ns, n), revision=r, status=msgspec.json.decode(s))
+                Status(key=Key(g, k, ns, n), revision=r, status=decoded(s))
                 for g, k, ns, n, r, s in self._connection.execute("SELECT * FROM status")
             ]
             observed = [
@@ -276,7 +277,7 @@ class History:
             k = status.key
             write(f"DELETE FROM status WHERE {_OBJECT}", _object(k))  # noqa: S608
             if status.status is not None:
-                text = msgspec.json.encode(status.status).decode()
+                text = encoded(status.status)
                 write(
                     "INSERT INTO status VALUES (?, ?, ?, ?, ?, ?)",
                     (k.group, k.kind, k.namespace, k.name, status.revision, text),
@@ -352,17 +353,36 @@ def parse(row: Sequence[Any]) -> Revision:
         at=at,
         generation=generation,
         event=event,
-        document=None if document is None else msgspec.json.decode(document),
+        document=None if document is None else decoded(document),
     )
 
 
+def encoded(value: Any) -> str:
+    """A document as JSON; the slow way takes what JSON allows and few can read, as 10**30."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):
+        return json.dumps(value, default=str)
+
+
+def decoded(text: str) -> Any:
+    """What `encoded` wrote, with the same numbers."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return json.loads(text)
+    return value
+
+
 def _values(row: Revision) -> tuple[Any, ...]:
-    document = None if row.document is None else msgspec.json.encode(row.document).decode()
+    document = None if row.document is None else encoded(row.document)
     k = row.key
+    texts = (k.group, row.version, k.kind, k.namespace, k.name, row.uid, row.source, row.locator)
+    others = (row.manager, row.who, row.reason)
     return (
-        *(row.revision, k.group, row.version, k.kind, k.namespace, k.name, row.uid, row.source),
-        *(row.locator, row.manager, row.who, row.reason, row.at, row.generation, row.event),
-        document,
+        row.revision,
+        *(str(text).encode(errors="replace").decode() for text in (*texts, *others)),
+        *(row.at, row.generation, row.event, document),
     )
 
 

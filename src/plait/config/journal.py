@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -20,6 +20,20 @@ Stored = Revision | Status | Observed
 
 _PAGE = 500  # revisions read at once
 _log = structlog.get_logger(__name__)
+
+
+class Page(NamedTuple):
+    """Some of what changed.
+
+    Attributes:
+        pairs: revisions, each with the version that was in force before it.
+        statuses: objects, and the revision of their newest status.
+        end: the revision up to which this is all.
+    """
+
+    pairs: list[tuple[Revision, Revision | None]]
+    statuses: dict[Key, int]
+    end: int
 
 
 class Journal:
@@ -61,10 +75,8 @@ class Journal:
         """All kept revisions of an object, oldest first."""
         return await self._run(self._history.of, key)
 
-    async def since(
-        self, place: int, floor: int
-    ) -> tuple[list[tuple[Revision, Revision | None]], dict[Key, int]]:
-        """A page of revisions after `place` with what was in force before each, and statuses."""
+    async def since(self, place: int, floor: int) -> Page:
+        """A page of what changed after `place`; the last one ends at `floor`."""
         return await self._run(self._read_since, place, floor)
 
     async def append(self, transaction: Transaction) -> None:
@@ -107,9 +119,7 @@ class Journal:
         self._unsaved.pop(place, None)  # the order is that of the revisions
         self._unsaved[place] = row
 
-    def _read_since(
-        self, place: int, floor: int
-    ) -> tuple[list[tuple[Revision, Revision | None]], dict[Key, int]]:
+    def _read_since(self, place: int, floor: int) -> Page:
         rows = self._history.since(place, _PAGE)
         end = rows[-1].revision if len(rows) == _PAGE else floor
         pairs = [
@@ -118,7 +128,7 @@ class Journal:
             if row.revision <= end
         ]
         statuses = self._history.statuses_since(place)
-        return pairs, {key: at for key, at in statuses if at <= end}
+        return Page(pairs=pairs, statuses={key: at for key, at in statuses if at <= end}, end=end)
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)

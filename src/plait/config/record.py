@@ -96,12 +96,13 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds(text: str) -> float:
+def seconds(text: Any) -> float:
     """The moment that an RFC 3339 text names, in seconds since the epoch; 0.0 if it names none."""
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
         return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def content(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from plait.base.errors import StoreError
@@ -98,7 +97,7 @@ def _salvaged(connection: sqlite3.Connection) -> Salvage:
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     revisions, lost = _revisions(connection)
     statuses = [
-        Status(key=Key(g, k, ns, n), revision=r, status=msgspec.json.decode(s))
+        Status(key=Key(g, k, ns, n), revision=r, status=history.decoded(s))
         for g, k, ns, n, r, s in _readable(connection, "SELECT * FROM status")
         if _is_json(s)
     ]
@@ -164,8 +163,8 @@ def _is_whole(row: tuple[Any, ...]) -> bool:
 
 def _is_json(text: Any) -> bool:
     try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, TypeError):
+        history.decoded(text)
+    except (TypeError, ValueError):
         return False
     return True
 
