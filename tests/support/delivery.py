@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.digest import digest
 from plait.base.query import Call, Drained, Engine, Query
@@ -49,6 +49,7 @@ class Item(Struct, frozen=True, kw_only=True):
     text: str = ""
     hosts: tuple[str, ...] = ()
     pending: bool = False
+    tables: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ("demo",)
 
     @property
@@ -321,7 +322,8 @@ def _resource(q: Query, found: Item) -> Resource:
         )
         return assembled(ROUTES, found.name, whole.frame, 2, kept)
     body = protos.encode(_message(found))
-    return leaf(found.type_url, Child(name=found.name, digest=digest(body), body=body))
+    made = leaf(found.type_url, Child(name=found.name, digest=digest(body), body=body))
+    return structs.replace(made, tables=found.tables)
 
 
 def _message(found: Item) -> Any:

@@ -366,6 +366,31 @@ def test_a_revision_is_delivered_when_all_of_it_is_acknowledged():
     assert client.delivered == mesh.revision
 
 
+def test_a_new_listener_is_delivered_when_it_has_its_route_table():
+    mesh = small()
+    client = full(mesh)
+
+    mesh.put(item("LDS", "new", tables=("81",)), item("RDS", "81"))
+    client.ack("LDS")
+    without = client.delivered
+    client.ask("RDS", "81")
+    client.ack("RDS")
+
+    assert without == mesh.revision - 1
+    assert client.delivered == mesh.revision
+
+
+def test_a_listener_whose_table_the_client_never_asks_for_is_delivered_after_a_while():
+    mesh = small()
+    client = full(mesh)
+
+    mesh.put(item("LDS", "new", tables=("81",)))
+    client.ack("LDS")
+    client.wait(1.1)
+
+    assert client.delivered == mesh.revision
+
+
 def test_a_revision_that_concerns_nobody_is_delivered_at_once():
     mesh = small()
     client = full(mesh)

@@ -58,8 +58,16 @@ def _answer(q: Query, listener: ir.Listener) -> Answer:
             frame=encode_frame(listener),
             field=_CHAINS,
             children=children,
+            tables=_tables(listener),
         )
     )
+
+
+def _tables(listener: ir.Listener) -> tuple[str, ...]:
+    chains = (*listener.chains, *((listener.default,) if listener.default else ()))
+    actions = [chain.action for chain in chains]
+    names = {one.table for one in actions if isinstance(one, ir.HttpChain) and one.table}
+    return tuple(sorted(names))
 
 
 def _child(chain: ir.Chain, listener: ir.Listener) -> Child:

@@ -46,6 +46,7 @@ class Resource(Struct, frozen=True, kw_only=True):
         frame: the serialised message without its children.
         field: number of the repeated field that holds the children; 0: the only child is the
             whole message, and there is no frame.
+        tables: route tables that a listener asks for before it is in force.
     """
 
     type_url: str
@@ -54,6 +55,7 @@ class Resource(Struct, frozen=True, kw_only=True):
     frame: bytes
     field: int
     children: tuple[Child, ...]
+    tables: tuple[str, ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -80,12 +82,23 @@ def leaf(type_url: str, child: Child) -> Resource:
 
 
 def assembled(
-    type_url: str, name: str, frame: bytes, field: int, children: tuple[Child, ...]
+    type_url: str,
+    name: str,
+    frame: bytes,
+    field: int,
+    children: tuple[Child, ...],
+    tables: tuple[str, ...] = (),
 ) -> Resource:
     """A resource whose children stand in the repeated field number `field`, in this order."""
     version = digest(frame, *(child.digest.encode() for child in children))
     return Resource(
-        type_url=type_url, name=name, version=version, frame=frame, field=field, children=children
+        type_url=type_url,
+        name=name,
+        version=version,
+        frame=frame,
+        field=field,
+        children=children,
+        tables=tables,
     )
 
 

@@ -9,7 +9,7 @@ nothing in between.
 Make before break, on every push: changed clusters; their endpoints, again where Envoy has them,
 because it warms a changed cluster anew; then listeners, routes and extensions; removals of
 clusters last, when listeners and routes are acknowledged.  A client that never asks for endpoints
-is waited for until a deadline.
+is waited for until a deadline.  A new listener counts as taken when it has its route tables.
 """
 
 from __future__ import annotations
@@ -57,7 +57,16 @@ Action = Send | Accepted | Refused
 class Stream:
     """The state of one conversation; `delta` or state of the world."""
 
-    __slots__ = ("_awaited", "_awaited_at", "_channels", "_delta", "_topics", "deadline")
+    __slots__ = (
+        "_awaited",
+        "_awaited_at",
+        "_channels",
+        "_delta",
+        "_tables",
+        "_tables_at",
+        "_topics",
+        "deadline",
+    )
 
     def __init__(self, topics: Topics, *, delta: bool) -> None:
         self._topics = topics
@@ -65,6 +74,8 @@ class Stream:
         self._channels: dict[str, Channel] = {}  # in PUSH_ORDER
         self._awaited: frozenset[str] = NONE  # endpoint sets of clusters that are warming
         self._awaited_at = 0  # number of the change that sent those clusters
+        self._tables: frozenset[str] = NONE  # route tables that new listeners wait for
+        self._tables_at = 0  # number of the change that sent those listeners
         self.deadline: float | None = None  # when to call on_tick
 
     @property
@@ -80,6 +91,8 @@ class Stream:
             found.append(max(c.topic.number for c in self._channels.values()) - 1)
         if self._awaited:
             found.append(self._awaited_at - 1)
+        if self._tables:
+            found.append(self._tables_at - 1)
         return min(found) if found else None
 
     def on_request(self, request: Request, now: float) -> list[Action]:
@@ -105,10 +118,11 @@ class Stream:
         return self._push(now)
 
     def on_tick(self, now: float) -> list[Action]:
-        """Stop waiting for endpoints if their time is up."""
+        """Stop waiting for endpoints and route tables if their time is up."""
         if self.deadline is None or now < self.deadline:
             return []
-        self._awaited, self.deadline = NONE, None
+        self._awaited = self._tables = NONE
+        self.deadline = None
         return self._push(now)
 
     def on_moved(self, topics: Topics, now: float) -> list[Action]:
@@ -210,12 +224,13 @@ class Stream:
         self._progress(channel, payload, now)
 
     def _progress(self, channel: Channel, payload: Payload, now: float) -> None:
-        """Move on in the wait for the endpoints of new clusters."""
-        if not self._awaited or channel.type_url not in (CLUSTER, ENDPOINTS):
-            return
+        """Move on in the wait for endpoints of new clusters and tables of new listeners."""
         if channel.type_url == ENDPOINTS:
             self._awaited = self._awaited.difference(payload.names)
-        self.deadline = now + WARMING if self._awaited else None
+        elif channel.type_url == ROUTES:
+            self._tables = self._tables.difference(payload.names)
+        if self.deadline is not None:
+            self.deadline = now + WARMING if self._awaited or self._tables else None
 
     # Pushes
 
@@ -286,6 +301,17 @@ class Stream:
         actions.append(Send(type_url=channel.type_url, data=payload.message(channel.nonce)))
         if payload.needs:
             self._await(payload.needs, number, now)
+        if payload.tables:
+            self._await_tables(payload.tables, number, now)
+
+    def _await_tables(self, tables: frozenset[str], number: int, now: float) -> None:
+        """Count these listeners as taken when they have the tables that are new to the client."""
+        routes = self._channels.get(ROUTES)
+        new = tables - routes.topic.names if routes else tables
+        if new:
+            self._tables_at = self._tables_at if self._tables else number
+            self._tables |= new
+            self.deadline = now + PATIENCE
 
     def _await(self, needs: frozenset[str], number: int, now: float) -> None:
         """Hold back listeners and routes until these endpoints are acknowledged."""

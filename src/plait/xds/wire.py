@@ -52,11 +52,12 @@ class Payload:
         removed: names it says are gone.
         needs: names of endpoint sets that the clusters in it will ask for; of those that it
             repeats unchanged, none (`news` are the others).
+        tables: names of route tables that the listeners in it ask for.
         accepted: some client has acknowledged it.
         entries: what its maker remembers about the resources, by name.
     """
 
-    __slots__ = ("_data", "_last", "accepted", "entries", "needs", "removed", "resources")
+    __slots__ = ("_data", "_last", "accepted", "entries", "needs", "removed", "resources", "tables")
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Payload:
         self.resources = resources
         self.removed = removed
         self.needs = frozenset(n for n, r in resources.items() if n in known and _asks(r))
+        self.tables = frozenset(name for r in resources.values() for name in r.tables)
         self.accepted = False
 
     @property
