@@ -13,6 +13,7 @@ import structlog
 from plait.base.clock import WallClock
 from plait.base.errors import PlaitError
 from plait.base.query import Drained, show
+from plait.config.batching import Limits
 from plait.config.store import Store, Tuning
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
@@ -49,7 +50,11 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _tuning(settings: Settings) -> Tuning:
-    return Tuning(keep=settings.keep_revisions, source_deadline=settings.source_deadline)
+    return Tuning(
+        batching=Limits(least=settings.push_least, most=settings.push_most),
+        keep=settings.keep_revisions,
+        source_deadline=settings.source_deadline,
+    )
 
 
 async def _serve(settings: Settings, store: Store) -> None:
