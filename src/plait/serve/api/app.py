@@ -109,9 +109,7 @@ async def _listen(runner: web.AppRunner, address: str, *, insecure: bool) -> str
         await site.start()
     except OSError as error:
         raise _not_opened(address, error) from error
-    server = site._server  # aiohttp does not tell the port otherwise
-    assert isinstance(server, asyncio.Server)  # noqa: S101
-    actual = server.sockets[0].getsockname()[1]
+    actual = runner.addresses[-1][1]  # of the site that was started last
     shown = f"[{host}]" if ":" in host else host
     return f"{shown}:{actual}"
 

@@ -1,0 +1,46 @@
+"""``plait serve``: the control plane in the foreground."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plait.base import log
+from plait.base.errors import PlaitError
+
+_EXAMPLE = """
+Serve what stands in a directory, and follow it:
+
+    plait serve -f mesh/ --data /tmp/plait
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option("-f", "--files", type=Path, help="Directory (or file) of YAML to follow.")
+@click.option("--mesh-config", type=Path, help="File with Istio's MeshConfig to follow.")
+@click.option("--data", type=Path, help="Directory of the database and sockets.")
+@click.option("--xds", multiple=True, help="Where proxies are served: HOST:PORT or unix:PATH.")
+@click.option("--api", multiple=True, help="Where the API is served: HOST:PORT or unix:PATH.")
+@click.option("--settings", type=Path, help="Settings file (TOML).")
+@click.option("--log-level", help="debug, info, warning or error.")
+@click.option("--log-format", help="text, json or auto.")
+def command(**flags: Any) -> None:
+    """Run the control plane until it is interrupted."""
+    from plait import app, settings
+
+    found = settings.load(flags)
+    log.setup(level=found.log_level, style=found.log_format)
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        _loop().run(app.run(found))
+    except PlaitError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _loop() -> Any:
+    import uvloop
+
+    return uvloop
