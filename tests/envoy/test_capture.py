@@ -72,11 +72,11 @@ def test_weights_hold_between_captured_sidecars(world: Captured, share: int):
 
 def test_a_request_crosses_both_sidecars(world: Captured):
     route(world, istio.weights("reviews", v2=100))
-    before = world.proxies["v2"].stats("http.inbound.*rq_total")
+    before = world.proxies["v2"].stats("http.inbound.*downstream_rq_total")
 
     call(world, "traffic.names('10.88.0.1:9080', 10)")
 
-    after = world.proxies["v2"].stats("http.inbound.*rq_total")
+    after = world.proxies["v2"].stats("http.inbound.*downstream_rq_total")
     assert sum(after.values()) - sum(before.values()) == 10
 
 
