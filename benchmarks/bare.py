@@ -1,15 +1,25 @@
-"""A bare grpc.aio server that sends prebuilt bytes: what is left is the cost of the transport."""
+"""A bare grpc.aio server that sends prebuilt bytes: what is left is the cost of the transport.
+
+It runs as a process of its own, ``python -m benchmarks.bare ADDRESS KNOWN``.  Each line on
+standard input is the path of a file whose bytes are sent to every stream.  With ``silent`` as a
+third argument it answers nothing, as to clients that hold everything.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 
+from benchmarks.scout import MARKER, Known
 from plait.serve.ads import OPTIONS, SERVICE
-from plait.xds import wire
+from plait.xds import protos
 
 
 class Bare:
@@ -19,17 +29,16 @@ class Bare:
     """
 
     def __init__(self, responses: Mapping[str, bytes]) -> None:
-        self._responses = responses
+        self._responses = [(url.encode(), data) for url, data in responses.items()]
         self._queues: set[asyncio.Queue[bytes]] = set()
         self._server: Any = None
 
-    async def start(self) -> str:
-        """Listen on a free port; the address."""
+    async def start(self, address: str) -> None:
+        """Listen."""
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((self,))
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.add_insecure_port(address)
         await self._server.start()
-        return f"127.0.0.1:{port}"
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -58,14 +67,34 @@ class Bare:
             self._queues.discard(queue)
 
     async def _read(self, queue: asyncio.Queue[bytes], context: Any) -> None:
-        seen: set[str] = set()
+        seen: set[bytes] = set()
         while (data := await context.read()) is not grpc.aio.EOF:
-            request = wire.read_delta(data, first=False)
-            if request.type_url not in seen:
-                seen.add(request.type_url)
-                queue.put_nowait(self._responses[request.type_url])
+            for url, answer in self._responses:
+                if url not in seen and url in data:
+                    seen.add(url)
+                    queue.put_nowait(answer)
+                    break
 
 
 async def _write(queue: asyncio.Queue[bytes], context: Any) -> None:
     while True:
         await context.write(await queue.get())
+
+
+async def main(address: str, known: Path, *, silent: bool) -> None:
+    """Serve until standard input ends."""
+    responses = {} if silent else Known.load(known).responses
+    marker = protos.DeltaDiscoveryResponse(type_url=MARKER, nonce="1", removed_resources=["none"])
+    bare = Bare({**responses, MARKER: marker.SerializeToString()})
+    await bare.start(address)
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        bare.push(Path(line.decode().strip()).read_bytes())
+    await bare.stop()
+
+
+if __name__ == "__main__":
+    gc.set_threshold(50_000, 20, 100)
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), silent="silent" in sys.argv[3:]))

@@ -18,6 +18,7 @@ _WINDOW = 2**31 - 1
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _UPDATE = 0, 1, 3, 4, 6, 7, 8
 _HEAD = 9  # bytes of a frame's header
 _FRAME = 16_384
+_INITIAL = 65_535  # window before anybody says another
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -47,26 +48,36 @@ def _opening() -> bytes:
         (
             PREFACE,
             frame(_SETTINGS, 0, 0, settings),
-            frame(_UPDATE, 0, 0, (_WINDOW - 65_535).to_bytes(4, "big")),
+            frame(_UPDATE, 0, 0, (_WINDOW - _INITIAL).to_bytes(4, "big")),
             frame(_HEADERS, 4, 1, headers),
         )
     )
 
 
 OPENING = _opening()
+_BUFFER = memoryview(bytearray(1 << 20))  # of all streams: what is read is taken at once
 
 
-class GrpcStream(asyncio.Protocol):
-    """One stream; `message` is called with the size and the last bytes of each message."""
+class GrpcStream(asyncio.BufferedProtocol):
+    """One stream; `message` is called with the size and the last bytes of each message.
 
-    def __init__(self, message: Callable[[GrpcStream, int, bytes], None]) -> None:
+    Attributes:
+        ended: why it is over; None: it is not.
+        lost: called when the connection ends.
+    """
+
+    def __init__(
+        self, message: Callable[[GrpcStream, int, bytes], None], lost: Callable[[], None]
+    ) -> None:
         self._message = message
+        self._lost = lost
         self._rest = b""  # of a frame's header, or of a frame that is no data
         self._left = 0  # bytes of the data frame that are still to come
         self._tail = bytearray()
         self._size = -1  # of the message; -1: its prefix is still to come
         self._seen = 0
-        self._window = 65_535
+        self._granted = _INITIAL  # window that the server gives to each stream
+        self._windows = [_INITIAL, _INITIAL]  # of the connection, and of the stream
         self._waiting = bytearray()
         self._taken = 0
         self.ended: str | None = None
@@ -80,24 +91,35 @@ class GrpcStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Remember that it is over."""
         self.ended = self.ended or f"connection lost: {exc}"
+        self._lost()
 
     def send(self, message: bytes) -> None:
-        """Write a message, as the window allows."""
+        """Write a message, as the windows allow."""
         self._waiting += b"\0" + len(message).to_bytes(4, "big") + message
         self._flush()
 
     def _flush(self) -> None:
-        transport = self.transport
-        while self._waiting and self._window > 0 and transport is not None:
-            part = bytes(self._waiting[: min(self._window, _FRAME)])
-            del self._waiting[: len(part)]
-            self._window -= len(part)
-            transport.write(frame(_DATA, 0, 1, part))
+        while self._waiting and (room := min(*self._windows, _FRAME)) > 0:
+            part = bytes(self._waiting[:room])
+            del self._waiting[:room]
+            self._windows = [window - len(part) for window in self._windows]
+            self._write(frame(_DATA, 0, 1, part))
 
-    def data_received(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        del sizehint
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take what arrived."""
-        view = memoryview(self._rest + data if self._rest else data)
-        self._rest = b""
+        view = _BUFFER[:nbytes]
+        if self._rest:
+            view = memoryview(self._rest + bytes(view))
+            self._rest = b""
         place = 0
         while place < len(view):
             if self._left:
@@ -109,7 +131,7 @@ class GrpcStream(asyncio.Protocol):
             if len(view) - place < _HEAD:
                 break
             length = int.from_bytes(view[place : place + 3], "big")
-            kind, flags = view[place + 3], view[place + 4]
+            kind = view[place + 3]
             if kind == _DATA:
                 self._left = length
                 self._credit(length)
@@ -117,37 +139,36 @@ class GrpcStream(asyncio.Protocol):
                 continue
             if len(view) - place < _HEAD + length:
                 break
-            self._control(kind, flags, bytes(view[place + _HEAD : place + _HEAD + length]), view)
+            self._control(kind, bytes(view[place : place + _HEAD + length]))
             place += _HEAD + length
         self._rest = bytes(view[place:])
 
     def _credit(self, length: int) -> None:
         self._taken += length
-        if self._taken > 1 << 29 and self.transport is not None:
+        if self._taken > 1 << 29:
             credit = self._taken.to_bytes(4, "big")
             self._taken = 0
-            self.transport.write(frame(_UPDATE, 0, 0, credit) + frame(_UPDATE, 0, 1, credit))
+            self._write(frame(_UPDATE, 0, 0, credit) + frame(_UPDATE, 0, 1, credit))
 
-    def _control(self, kind: int, flags: int, payload: bytes, view: memoryview) -> None:
-        assert self.transport is not None
-        if kind == _SETTINGS and not flags & 1:
-            self.transport.write(frame(_SETTINGS, 1, 0, b""))
+    def _control(self, kind: int, whole: bytes) -> None:
+        is_answer, stream, payload = whole[4] & 1, int.from_bytes(whole[5:9], "big"), whole[_HEAD:]
+        if kind == _SETTINGS and not is_answer:
+            self._write(frame(_SETTINGS, 1, 0, b""))
             self._adjust(payload)
-        elif kind == _PING and not flags & 1:
-            self.transport.write(frame(_PING, 1, 0, payload))
+        elif kind == _PING and not is_answer:
+            self._write(frame(_PING, 1, 0, payload))
         elif kind == _UPDATE:
-            # Both windows count as one: servers grant them together.
-            self._window = min(self._window + int.from_bytes(payload, "big"), _WINDOW)
-            self._flush()
-        elif kind in (_RESET, _GOAWAY):
+            self._windows[bool(stream)] += int.from_bytes(payload, "big")
+        elif kind in (_RESET, _GOAWAY) or (kind == _HEADERS and is_answer):
             self.ended = f"frame {kind}: {payload!r}"
+        self._flush()
 
     def _adjust(self, payload: bytes) -> None:
         for place in range(0, len(payload), 6):
             if int.from_bytes(payload[place : place + 2], "big") == 4:
                 granted = int.from_bytes(payload[place + 2 : place + 6], "big")
-                self._window += granted - 65_535
-        self._flush()
+                self._windows[1] += granted - self._granted
+                self._granted = granted
 
     def _body(self, part: memoryview) -> None:
         """Take bytes of messages; of each only the end is kept."""

@@ -1,9 +1,15 @@
 """Many proxies from one process: each subscribes to everything an Envoy does and acknowledges it.
 
-It runs as a process of its own, ``python -m benchmarks.loadgen ADDRESS COUNT``: it prints one
-JSON line when all have their first full configuration, and then one for each line ``expect TYPE``
-that it reads, when every client has been sent one more response of that type.  Times are
-`time.monotonic`, which all processes of a machine share.
+It runs as a process of its own, ``python -m benchmarks.loadgen ADDRESS COUNT KNOWN``, is told
+what to do by lines on standard input and answers with lines of JSON:
+
+``connect``: all clients connect at once; answers when all have their first full configuration.
+``expect TYPE``: answers at once, and again when every client had one more response of that type.
+``reconnect``: answers when the server was gone and is there again, and again when all clients
+are back, with the versions they hold, and the server has read all they said.
+``tally``: bytes and messages by type since the last tally.
+
+Times are `time.monotonic`, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -14,58 +20,19 @@ import sys
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
-import grpc
 import uvloop
-from msgspec import Struct
 
-from benchmarks.http2 import PATH, GrpcStream
+from benchmarks.http2 import GrpcStream
+from benchmarks.scout import MARKER, ORDER, Known, node, request
 from plait.xds import protos
-from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, PREFIX, ROUTES
+from plait.xds.resource import PREFIX, ROUTES
 
-ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
-_AT_ONCE = 200  # connections being opened
-
-
-class Names(Struct, frozen=True, kw_only=True):
-    """What a proxy asks for by name."""
-
-    endpoints: tuple[str, ...]
-    routes: tuple[str, ...]
-
-    def of(self, type_url: str) -> tuple[str, ...]:
-        """Names asked for in a type; none: the wildcard."""
-        return {ENDPOINTS: self.endpoints, ROUTES: self.routes}.get(type_url, ())
-
-
-def node(number: int, namespace: str = "bench") -> Any:
-    """The node of client `number`."""
-    address = f"10.200.{number >> 8 & 255}.{number & 255}"
-    found = protos.Node(id=f"sidecar~{address}~client-{number}.{namespace}~{namespace}.svc")
-    found.metadata.fields["NAMESPACE"].string_value = namespace
-    found.metadata.fields["INSTANCE_IPS"].string_value = address
-    return found
-
-
-async def scout(address: str) -> Names:
-    """Ask once as a full client, to know the names that clusters and listeners lead to."""
-    options = (("grpc.max_receive_message_length", -1),)
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
-        call: Any = channel.stream_stream(PATH)()
-        await call.write(_request(CLUSTER, who=node(65_000)))
-        clusters = protos.DeltaDiscoveryResponse.FromString(await call.read())
-        await call.write(_request(CLUSTER, nonce=clusters.nonce))
-        found = (protos.Cluster.FromString(one.resource.value) for one in clusters.resources)
-        endpoints = tuple(c.name for c in found if c.type == protos.Cluster.EDS)
-        await call.write(_request(ENDPOINTS, endpoints))
-        answer = protos.DeltaDiscoveryResponse.FromString(await call.read())
-        await call.write(_request(ENDPOINTS, nonce=answer.nonce))
-        await call.write(_request(LISTENER))
-        listeners = protos.DeltaDiscoveryResponse.FromString(await call.read())
-        call.cancel()
-    routes = {name for one in listeners.resources for name in _tables(one.resource.value)}
-    return Names(endpoints=endpoints, routes=tuple(sorted(routes)))
+_AT_ONCE = 50  # connections opened between two looks at what arrived
+_RETRY = 0.02  # seconds between two attempts to reach a server that is gone
+_PATIENCE = 180.0  # seconds until a benchmark is given up
 
 
 class Fleet:
@@ -76,90 +43,139 @@ class Fleet:
         messages: responses received by type.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, address: str, count: int, known: Known) -> None:
         self.size: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
         self.clients: list[GrpcStream] = []
-        self._asks = {url: _request(url, names.of(url)) for url in ORDER}
-        self._next = dict(pairwise(ORDER))
-        self._asked: set[tuple[int, str]] = set()
-        self._goal: tuple[str, int] | None = None
-        self._reached = asyncio.Event()
-
-    async def connect(self, address: str, count: int) -> float:
-        """Connect `count` clients; returns when all have everything, in seconds."""
         host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
+        self._where = (host, int(port))
+        self._count = count
+        self._asks = {url: request(url, known.names[url]) for url in ORDER}
+        self._resumes = tuple(_resume(url, known) for url in ORDER)
+        self._next = dict(pairwise(ORDER))
+        self._asked: set[tuple[GrpcStream, str]] = set()
+        self._goal = ("", 0)
+        self._reached = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    async def connect(self) -> dict[str, Any]:
+        """Connect all; returns when all have everything."""
         started = time.monotonic()
-        arrived = self._await(ROUTES, count)
-        for start in range(0, count, _AT_ONCE):
-            for number in range(start, min(start + _AT_ONCE, count)):
-                _, client = await loop.create_connection(self._client, host, int(port))
-                client.send(_request(CLUSTER, who=node(number)))
-                self.clients.append(client)
-            await asyncio.sleep(0)
+        arrived = self._await(ROUTES)
+        for number in range(self._count):
+            client = await self._open()
+            client.send(request(ORDER[0], node=node(number)))
         await arrived.wait()
-        return time.monotonic() - started
+        return {"started": started, "last": time.monotonic()}
 
-    async def next(self, type_url: str) -> float:
-        """Wait until every client has one more response of a type; the time of the last."""
-        await self._await(type_url, self.messages[type_url] + len(self.clients)).wait()
-        return time.monotonic()
+    async def lost(self) -> dict[str, Any]:
+        """Wait until all connections are lost and a server listens again."""
+        while any(client.ended is None for client in self.clients):
+            self._gone.clear()
+            await self._gone.wait()
+        self.clients.clear()
+        self._asked.clear()
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(*self._where)
+            except OSError:
+                await asyncio.sleep(_RETRY)
+            else:
+                writer.close()
+                return {"open": time.monotonic()}
 
-    def check(self) -> None:
-        """Fail if the server ended a stream."""
+    async def reconnect(self) -> dict[str, Any]:
+        """Connect all with what they hold; returns when the server has read it all."""
+        arrived = self._await(MARKER)
+        marker = request(MARKER, ("no-such-secret",))
+        for number in range(self._count):
+            client = await self._open()
+            self._asked |= {(client, url) for url in ORDER}
+            who = request("", node=node(number))  # joined, they are one message
+            for resume in self._resumes:
+                client.send(who + resume)
+                who = b""
+            client.send(marker)
+        await arrived.wait()
+        return {"last": time.monotonic()}
+
+    async def next(self, type_url: str) -> dict[str, Any]:
+        """Wait until every client has one more response of a type."""
+        await self._await(type_url).wait()
+        return {"last": time.monotonic()}
+
+    def tally(self) -> dict[str, Any]:
+        """What was received since the last tally."""
         ended = [client.ended for client in self.clients if client.ended]
         if ended:
             raise SystemExit(f"{len(ended)} streams ended: {ended[0]}")
+        found = {"bytes": dict(self.size), "messages": dict(self.messages)}
+        self.size.clear()
+        self.messages.clear()
+        return found
+
+    async def _open(self) -> GrpcStream:
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(self._client, *self._where)
+        self.clients.append(client)
+        if not len(self.clients) % _AT_ONCE:
+            await asyncio.sleep(0)
+        return client
 
     def _client(self) -> GrpcStream:
-        return GrpcStream(self._took)
+        return GrpcStream(self._took, self._gone.set)
 
-    def _await(self, type_url: str, messages: int) -> asyncio.Event:
-        self._goal, self._reached = (type_url, messages), asyncio.Event()
+    def _await(self, type_url: str) -> asyncio.Event:
+        self._goal = (type_url, self.messages[type_url] + self._count)
+        self._reached = asyncio.Event()
         return self._reached
 
     def _took(self, client: GrpcStream, size: int, tail: bytes) -> None:
         type_url, nonce = _read(tail)
         self.size[type_url] += size
         self.messages[type_url] += 1
-        client.send(_request(type_url, nonce=nonce))
+        client.send(request(type_url, response_nonce=nonce))
         following = self._next.get(type_url)
-        if following is not None and (id(client), following) not in self._asked:
-            self._asked.add((id(client), following))
+        if following is not None and (client, following) not in self._asked:
+            self._asked.add((client, following))
             client.send(self._asks[following])
-        if self._goal is not None and self.messages[self._goal[0]] >= self._goal[1]:
+        if self.messages[self._goal[0]] >= self._goal[1]:
             self._reached.set()
 
 
 class Loadgen:
     """A fleet in a process of its own, for benchmarks that also hold the server."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self.ready = ready
 
     @classmethod
-    async def start(cls, address: str, count: int) -> Self:
-        """Start `count` clients; `ready` tells the seconds to the first full configuration of
-        all, and bytes by type.
-        """
+    async def start(cls, address: str, count: int, known: Path) -> Self:
+        """Start a process for `count` clients."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.loadgen", address, str(count)),
+            *(sys.executable, "-m", "benchmarks.loadgen", address, str(count), str(known)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        return cls(process, await _line(process))
+        self = cls(process)
+        await self.answer()  # it is ready
+        return self
 
-    async def expect(self, type_url: str) -> None:
-        """Get ready to see one more response of a type at every client."""
+    async def ask(self, line: str) -> dict[str, Any]:
+        """Tell it what to do; its first answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"expect {type_url}\n".encode())
-        await _line(self._process)
+        self._process.stdin.write(f"{line}\n".encode())
+        return await self.answer()
 
-    async def arrival(self) -> float:
-        """When the last client had what was expected, on the clock of `time.monotonic`."""
-        return float((await _line(self._process))["last"])
+    async def answer(self) -> dict[str, Any]:
+        """Its next answer."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(_PATIENCE):
+            line = await self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the load generator ended")
+        found: dict[str, Any] = json.loads(line)
+        return found
 
     async def stop(self) -> None:
         """End the process."""
@@ -168,74 +184,57 @@ class Loadgen:
         await self._process.wait()
 
 
-async def main(address: str, count: int) -> None:
-    """Run a fleet, told what to wait for on standard input."""
-    names = await scout(address)
-    fleet = Fleet(names)
-    seconds = await fleet.connect(address, count)
-    fleet.check()
-    _say(seconds=seconds, bytes=dict(fleet.size), messages=dict(fleet.messages), names=names)
+async def main(address: str, count: int, known: Path) -> None:
+    """Run a fleet, told what to do on standard input."""
+    fleet = Fleet(address, count, Known.load(known))
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    _say({"ready": True})
     while line := await reader.readline():
-        type_url = line.decode().split()[1]
-        before = fleet.size.copy()
-        async with asyncio.TaskGroup() as group:
-            last = group.create_task(fleet.next(type_url))
-            await asyncio.sleep(0)
-            _say(expecting=type_url)
-        fleet.check()
-        _say(last=last.result(), bytes=dict(fleet.size - before))
+        async with asyncio.timeout(_PATIENCE):
+            await _obey(fleet, line.decode().split())
 
 
-async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    if not line:
-        raise SystemExit("the load generator ended")
-    found: dict[str, Any] = json.loads(line)
-    return found
+async def _obey(fleet: Fleet, words: list[str]) -> None:
+    match words:
+        case ["connect"]:
+            _say(await fleet.connect())
+        case ["reconnect"]:
+            _say(await fleet.lost())
+            _say(await fleet.reconnect())
+        case ["expect", type_url]:
+            async with asyncio.TaskGroup() as group:
+                last = group.create_task(fleet.next(type_url))
+                await asyncio.sleep(0)
+                _say({"expecting": type_url})
+            _say(last.result())
+        case ["tally"]:
+            _say(fleet.tally())
+        case _:
+            raise SystemExit(f"cannot do {words}")
 
 
-def _say(**fields: Any) -> None:
-    if isinstance(names := fields.get("names"), Names):
-        fields["names"] = {"endpoints": len(names.endpoints), "routes": list(names.routes)}
+def _say(fields: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 
-def _request(
-    type_url: str, names: tuple[str, ...] = (), *, nonce: str = "", who: Any = None
-) -> bytes:
-    request = protos.DeltaDiscoveryRequest(
-        type_url=type_url, resource_names_subscribe=names, response_nonce=nonce, node=who
-    )
-    body: bytes = request.SerializeToString()
-    return body
+def _resume(type_url: str, known: Known) -> bytes:
+    """What a client says first of a type after it was connected before."""
+    held = known.versions[type_url]
+    return request(type_url, known.names[type_url], initial_resource_versions=held)
 
 
 def _read(tail: bytes) -> tuple[str, str]:
     """Type and nonce, from the end of a response: nothing long stands behind the type."""
-    place = max(tail.rfind(b'"' + bytes((len(url),)) + url.encode()) for url in ORDER)
+    urls = (*ORDER, MARKER)
+    place = max(tail.rfind(b'"' + bytes((len(url),)) + url.encode()) for url in urls)
     rest = protos.DeltaDiscoveryResponse.FromString(tail[place:])
     if not rest.type_url.startswith(PREFIX):
         raise SystemExit("a response without type")
     return rest.type_url, rest.nonce
 
 
-def _tables(body: bytes) -> set[str]:
-    """Names of the route tables that a listener asks for."""
-    listener = protos.Listener.FromString(body)
-    found = set()
-    for chain in (*listener.filter_chains, listener.default_filter_chain):
-        for one in chain.filters:
-            manager = protos.HttpConnectionManager()
-            if one.typed_config.Is(manager.DESCRIPTOR):
-                one.typed_config.Unpack(manager)
-                found.add(manager.rds.route_config_name)
-    return found - {""}
-
-
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

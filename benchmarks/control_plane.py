@@ -1,0 +1,309 @@
+"""Servers under load as processes: plait, and the bare server it is compared with."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from benchmarks import machine, mesh
+from benchmarks.scout import Known, Scout
+from plait.base.clock import WallClock
+from plait.config import codec
+from plait.config.ports import Change
+from plait.config.record import Write
+from plait.config.store import Store
+
+_PATIENCE = 60.0  # seconds until a server must be there, or gone
+_SETTLED = 0.005  # share of its memory by which a settled process may still change
+_PLURALS = {"ServiceEntry": "serviceentries", "VirtualService": "virtualservices"}
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How large and how often."""
+
+    services: int
+    clients: int
+    rounds: int
+    scopes: tuple[bool, ...]
+
+
+def options(title: str) -> Options:
+    """What the command line says; `title` is its help."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--services", type=int, default=1_000)
+    parser.add_argument("--clients", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="100 services, 100 clients, 2 rounds")
+    parser.add_argument("--only", choices=("all", "scoped"), help="one of the two scopes")
+    found = parser.parse_args()
+    scopes = {"all": (False,), "scoped": (True,), None: (False, True)}[found.only]
+    if found.quick:
+        return Options(services=100, clients=100, rounds=2, scopes=scopes)
+    return Options(
+        services=found.services, clients=found.clients, rounds=found.rounds, scopes=scopes
+    )
+
+
+def scope_name(*, scoped: bool) -> str:
+    """How a table calls a mesh."""
+    return "(b) 10 services visible" if scoped else "(a) all visible"
+
+
+class Served:
+    """A server as a process.
+
+    Attributes:
+        address: where proxies connect.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self.process = self._spawn()
+        _until(lambda: self._is_there(), "the server listens")
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self.process is not None
+        return self.process.pid
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def _is_there(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise SystemExit("the server ended")
+        host, _, port = self.address.rpartition(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        """End it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(sign)
+            try:
+                self.process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Plait(Served):
+    """``plait serve`` with a mesh in its database."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"127.0.0.1:{free_port()}")
+        self.api = f"127.0.0.1:{free_port()}"
+        self._directory = directory
+        self._connection: http.client.HTTPConnection | None = None
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", *_command(), "serve", "--data", str(self._directory)]
+        command += ["--xds", self.address, "--api", self.api, "--log-format", "json"]
+        with (self._directory / "serve.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def _is_there(self) -> bool:
+        if not super()._is_there():
+            return False
+        try:
+            return self._ask("GET", "/readyz", b"") == 200
+        except OSError:
+            self._connection = None
+            return False
+
+    def put(self, document: dict[str, Any]) -> float:
+        """Replace an object; the moment before it was asked for."""
+        meta = document["metadata"]
+        path = f"/apis/{document['apiVersion']}/namespaces/{meta['namespace']}/"
+        path += f"{_PLURALS[document['kind']]}/{meta['name']}"
+        body = json.dumps(document).encode()
+        started = time.monotonic()
+        status = self._ask("PUT", path, body)
+        if status != 200:
+            raise SystemExit(f"PUT {path}: {status}")
+        return started
+
+    def _ask(self, method: str, path: str, body: bytes) -> int:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self.api, timeout=_PATIENCE)
+        headers = {"Content-Type": "application/json"} if body else {}
+        self._connection.request(method, path, body or None, headers)
+        response = self._connection.getresponse()
+        response.read()
+        return response.status
+
+
+class BareServer(Served):
+    """The bare server with what plait sent."""
+
+    def __init__(self, known: Path, *, silent: bool = False) -> None:
+        super().__init__(f"127.0.0.1:{free_port()}")
+        self._known = known
+        self._flags = ["silent"] if silent else []
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "benchmarks.bare", self.address, str(self._known)]
+        return subprocess.Popen(command + self._flags, stdin=subprocess.PIPE)
+
+    def push(self, path: Path) -> float:
+        """Send the bytes of a file to all; the moment before it was told to."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        started = time.monotonic()
+        self.process.stdin.write(f"{path}\n".encode())
+        self.process.stdin.flush()
+        return started
+
+
+class Cost:
+    """CPU seconds of a process since this was made."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = machine.cpu_seconds(pid)
+
+    def seconds(self) -> float:
+        """So far."""
+        return machine.cpu_seconds(self._pid) - self._before
+
+
+def prepare(directory: Path, services: int, *, scoped: bool) -> None:
+    """Make a data directory that holds the mesh."""
+    asyncio.run(_prepare(directory, mesh.objects(services, scoped=scoped)))
+
+
+async def _prepare(directory: Path, documents: list[dict[str, Any]]) -> None:
+    store = await Store.open(directory, WallClock())
+    writes = []
+    for document in documents:
+        change = codec.decode(document, source="api")
+        assert isinstance(change, Change)
+        writes.append(Write(key=change.key, change=change))
+    async with asyncio.TaskGroup() as group:
+        writer = group.create_task(store.run())
+        await store.commit(writes)
+        writer.cancel()
+    await store.close()
+
+
+async def learn(directory: Path) -> Known:
+    """What a proxy is sent from the mesh of a data directory."""
+    server = Plait(directory)
+    server.start()
+    try:
+        scout = await Scout.start(server.address)
+        await scout.stop()
+    finally:
+        server.stop()
+    return scout.known
+
+
+@contextmanager
+def prepared(found: Options, *, scoped: bool) -> Iterator[tuple[Callable[[], Path], Path]]:
+    """A way to get fresh data directories with the mesh, and the file of what clients know."""
+    with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
+        base = Path(name)
+        prepare(base / "mesh", found.services, scoped=scoped)
+        known = base / "known"
+        asyncio.run(learn(_copy(base))).save(known)
+        yield lambda: _copy(base), known
+
+
+def _copy(base: Path) -> Path:
+    fresh = Path(tempfile.mkdtemp(dir=base))
+    shutil.copytree(base / "mesh", fresh, dirs_exist_ok=True)
+    return fresh
+
+
+async def settled_rss(pid: int) -> int:
+    """Memory of a process when it has stopped changing, in bytes."""
+    before = 0
+    for _ in range(20):
+        now = machine.rss(pid)
+        if abs(now - before) < now * _SETTLED:
+            break
+        before = now
+        await asyncio.sleep(2)
+    return machine.rss(pid)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def spread(values: list[float], unit: str = "ms", digits: int = 0) -> str:
+    """Median and extremes of seconds, or of what `unit` says."""
+    factor = {"ms": 1e3, "s": 1.0}.get(unit, 1.0)
+    low, mid, high = (f"{v * factor:.{digits}f}" for v in _three(values))
+    return f"{mid} {unit} [{low}–{high}]"
+
+
+def ratio(ours: list[float], bare: list[float]) -> str:
+    """How much longer the median takes than with the bare server."""
+    base = statistics.median(bare)
+    return f"{statistics.median(ours) / base:.2f}×" if base else "–"
+
+
+def _three(values: list[float]) -> tuple[float, float, float]:
+    return min(values), statistics.median(values), max(values)
+
+
+def report(title: str, found: Options, rows: list[tuple[str, str, str, str, str]]) -> None:
+    """Print the headline and the table."""
+    machine.show(machine.headline(title))
+    machine.show(
+        f"{found.services:,} services × 10 endpoints, {found.clients:,} clients, medians of "
+        f"{found.rounds} interleaved rounds [least–most]; load average {os.getloadavg()[0]:.1f}; "
+        "istiod was measured elsewhere on the same kind of machine, with 1,000 of each"
+    )
+    header = ("", "plait", "bare grpc.aio", "ratio", "istiod 1.29.1")
+    machine.show(machine.table(header, rows))
+
+
+def run(main: Callable[[], Awaitable[Any]]) -> Any:
+    """`asyncio.run`, by another name for benchmarks that hold no loop of their own."""
+
+    async def call() -> Any:
+        return await main()
+
+    return asyncio.run(call())
+
+
+def _command() -> tuple[str, ...]:
+    """Module that is started; with PLAIT_PROFILE set, below a profiler."""
+    return ("plait.ui.cli.main",)
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"it took too long until {what}")
+        time.sleep(0.01)
