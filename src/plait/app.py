@@ -73,12 +73,25 @@ async def _serve(settings: Settings, store: Store) -> None:
                 tasks.append(group.create_task(following, name="source:mesh-config"))
             tasks += [
                 group.create_task(ads.serve(settings.xds), name="ads"),
-                group.create_task(api.serve(store, pages, settings.api), name="api"),
+                group.create_task(_api(settings, store, pages), name="api"),
                 group.create_task(_tidy(store), name="tidy"),
             ]
             await stopping.wait()
             for task in tasks:
                 task.cancel()
+
+
+async def _api(settings: Settings, store: Store, pages: MeshPages) -> None:
+    """Serve the API; meanwhile its address stands where the command line looks for it."""
+    note = settings.api_note
+
+    def tell(addresses: tuple[str, ...]) -> None:
+        note.write_text(addresses[0] + "\n")
+
+    try:
+        await api.serve(store, pages, settings.api, ready=tell)
+    finally:
+        note.unlink(missing_ok=True)
 
 
 async def _tidy(store: Store) -> None:

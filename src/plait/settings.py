@@ -53,6 +53,30 @@ class Settings(Struct, frozen=True, kw_only=True):
     source_deadline: float = 10.0
     server: str | None = None
 
+    @property
+    def api_note(self) -> Path:
+        """Where a running control plane writes down the address of its API."""
+        return self.data / "api.address"
+
+
+def server(flag: str | None) -> str:
+    """Where the command line finds the API: ``http://host:port`` or ``unix:PATH``.
+
+    The flag, PLAIT_SERVER or the settings file; else what a control plane on this machine wrote
+    into its data directory; else the default address.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    found = load({"server": flag})
+    said = found.server
+    if said is None:
+        try:
+            said = found.api_note.read_text().strip()
+        except OSError:
+            said = found.api[0]
+    return said if said.startswith(("http://", "unix:")) else f"http://{said}"
+
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in force.

@@ -6,24 +6,56 @@ from importlib import import_module
 
 import click
 
-_VERBS = {"serve": "Run the control plane.", "proxy": "Run one Envoy, or show what one is sent."}
+VERBS = {
+    "serve": "Run the control plane.",
+    "apply": "Create or change the objects in files.",
+    "delete": "Delete objects by kind and name, or by file.",
+    "get": "Show objects, as tables or whole.",
+    "describe": "Show an object with its conditions and findings.",
+    "status": "Is everything in force everywhere, and if not, why.",
+    "proxy": "Run one Envoy, or show what one is sent.",
+    "why": "Explain a decision.",
+    "version": "Show versions.",
+    "store": "Look after the database.",
+    "completion": "Print the completion script of a shell.",
+}
+"""Each verb is the module of that name; the texts stand here so that help imports none."""
 
 
-class _Lazy(click.Group):
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        """The verbs in the order of the table."""
+        del ctx
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
+        """Import a verb."""
+        del ctx
+        if cmd_name not in VERBS:
             return None
         found: click.Command = import_module(f"plait.ui.cli.{cmd_name}").command
         return found
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs with their texts, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
-@click.command(cls=_Lazy)
-def main() -> None:
-    """A service mesh: Istio's YAML, stock Envoy, every decision explained."""
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--server", metavar="ADDRESS", help="The API: http://HOST:PORT or unix:PATH.")
+@click.pass_context
+def main(context: click.Context, server: str | None) -> None:
+    """A service mesh: Istio's YAML, stock Envoy, every decision explained.
+
+    The commands talk to the control plane at --server, else PLAIT_SERVER, else the one that runs
+    on this machine.
+    """
+    context.obj = server
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="plait")

@@ -1,0 +1,197 @@
+"""The API as the command line uses it: standard library only, so that it starts fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import click
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+APPLY = "application/apply-patch+yaml"
+
+
+class Answer(NamedTuple):
+    """An answer of the API; `warnings` are its Warning headers' texts."""
+
+    status: int
+    body: Any
+    warnings: tuple[str, ...]
+
+
+class Resource(NamedTuple):
+    """A kind as the API knows it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    namespaced: bool
+    short: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """``virtualservice.networking.istio.io``, as kubectl names it."""
+        return f"{self.singular}.{self.group}" if self.group else self.singular
+
+    def path(self, namespace: str | None, name: str = "") -> str:
+        """Path of an object, or of all of a namespace; None: of all namespaces."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{scope}/{self.plural}" + (f"/{quote(name)}" if name else "")
+
+
+class RefusedError(click.ClickException):
+    """The API refused a request, in its own words."""
+
+    def __init__(self, answer: Answer) -> None:
+        body = answer.body if isinstance(answer.body, dict) else {}
+        super().__init__(str(body.get("message") or f"the API answered {answer.status}"))
+        self.answer = answer
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such object."""
+        return self.answer.status == http.HTTPStatus.NOT_FOUND
+
+
+class Client:
+    """The API at ``http://host:port`` or ``unix:PATH``."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._resources: list[Resource] | None = None
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request.
+
+        Raises:
+            ClickException: nobody answers there.  RefusedError: the answer is an error.
+        """
+        with self._answered(method, path, body, query, headers) as response:
+            data = response.read()
+            is_json = "json" in (response.getheader("content-type") or "")
+            warnings = tuple(_text(w) for w in response.headers.get_all("warning") or ())
+            answer = Answer(response.status, json.loads(data) if is_json else data, warnings)
+        if answer.status >= http.HTTPStatus.BAD_REQUEST:
+            raise RefusedError(answer)
+        return answer
+
+    def follow(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The events of a watch, for ever."""
+        with self._answered("GET", path, None, {**query, "watch": "1"}, headers) as response:
+            if response.status >= http.HTTPStatus.BAD_REQUEST:
+                raise RefusedError(Answer(response.status, json.loads(response.read()), ()))
+            while line := response.readline():
+                line = line.removeprefix(b"data:").strip()
+                if line.startswith((b"{", b"[")):
+                    yield json.loads(line)
+
+    def resources(self) -> list[Resource]:
+        """Every kind that the API serves, in its preferred version."""
+        if self._resources is None:
+            found: list[Resource] = []
+            for root in ("/api", "/apis"):
+                groups = self.ask("GET", root, headers={"Accept": DISCOVERY}).body["items"]
+                for group in groups:
+                    found += _listed(group)
+            self._resources = found
+        return self._resources
+
+    def resource(self, said: str) -> Resource:
+        """The kind that a user means: its plural, singular, short name or Kind, with a group."""
+        word, _, group = said.lower().partition(".")
+        for one in self.resources():
+            names = (one.plural, one.singular, one.kind.lower(), *one.short)
+            if word in names and (not group or group in (one.group, f"{one.version}.{one.group}")):
+                return one
+        known = ", ".join(sorted(one.plural for one in self.resources()))
+        raise click.ClickException(f'there is no kind "{said}"; known are: {known}')
+
+    def of_kind(self, document: Mapping[str, Any]) -> Resource:
+        """The kind of a document, in the document's own version."""
+        group, _, version = str(document.get("apiVersion", "")).rpartition("/")
+        for one in self.resources():
+            if (one.group, one.kind) == (group, document.get("kind")):
+                return one._replace(version=version)
+        raise click.ClickException(
+            f"unknown kind {document.get('kind')} of {document.get('apiVersion')}"
+        )
+
+    @contextmanager
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        query: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connection()
+        full = path + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body)
+        sent = {"Content-Type": "application/json", "Accept": "application/json"}
+        try:
+            connection.request(method, full, body=data, headers={**sent, **(headers or {})})
+            yield connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise click.ClickException(
+                f"no control plane answers at {self.server} ({error}). "
+                "Start one with: plait serve, or name another with --server"
+            ) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.server.startswith("unix:"):
+            return _Unix(self.server.removeprefix("unix:"))
+        return http.client.HTTPConnection(self.server.removeprefix("http://").rstrip("/"))
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def _listed(group: Mapping[str, Any]) -> list[Resource]:
+    name = group["metadata"].get("name", "")
+    newest = group["versions"][0]
+    return [
+        Resource(
+            group=name,
+            version=newest["version"],
+            kind=one["responseKind"]["kind"],
+            plural=one["resource"],
+            singular=one.get("singularResource") or one["responseKind"]["kind"].lower(),
+            namespaced=one["scope"] == "Namespaced",
+            short=tuple(one.get("shortNames") or ()),
+        )
+        for one in newest["resources"]
+    ]
+
+
+def _text(header: str) -> str:
+    """The text of ``299 - "text"``."""
+    return header.partition('"')[2].rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\")

@@ -1,0 +1,51 @@
+"""What verbs share: the server's address, namespaces, arguments that name objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from plait.ui.cli.client import Client, Resource
+
+namespace = click.option("-n", "--namespace", default="default", help="Namespace of the objects.")
+everywhere = click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces.")
+selector = click.option("-l", "--selector", default="", help="Labels, as app=web,version!=v1.")
+
+
+def client() -> Client:
+    """The API that the command line talks to.
+
+    Raises:
+        ClickException: a setting is wrong.
+    """
+    from plait import settings
+    from plait.base.errors import SettingsError
+
+    try:
+        return Client(settings.server(click.get_current_context().find_root().obj))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def named(api: Client, arguments: Iterable[str]) -> list[tuple[Resource, tuple[str, ...]]]:
+    """``vs/a dr/b``, ``vs a b`` or ``vs,dr`` → kinds with names; none: all of the kind.
+
+    Raises:
+        ClickException: a kind is unknown, or the two forms are mixed.
+    """
+    words = list(arguments)
+    if any("/" in word for word in words):
+        pairs = [word.partition("/") for word in words]
+        if wrong := [kind for kind, slash, name in pairs if not (slash and name)]:
+            raise click.ClickException(f'"{wrong[0]}": write KIND/NAME for each, or KIND NAME')
+        return [(api.resource(kind), (name,)) for kind, _, name in pairs]
+    if words[0] == "all":
+        return [(one, ()) for one in api.resources() if one.namespaced]
+    return [(api.resource(kind), tuple(words[1:])) for kind in words[0].split(",")]
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Warnings, one a line, on the error stream."""
+    for text in texts:
+        click.echo(f"warning: {text}", err=True)

@@ -1,0 +1,140 @@
+"""``plait get``: list and show objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from plait.ui.cli import common, output
+from plait.ui.cli.client import TABLE, Client, RefusedError, Resource
+
+_EXAMPLE = """
+Examples: plait get vs · plait get vs/reviews -o yaml · plait get vs,dr -A -o wide · plait get vs -w
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("what", nargs=-1, required=True, metavar="KIND[,KIND…] [NAME…] | KIND/NAME…")
+@common.namespace
+@common.everywhere
+@common.selector
+@output.option
+@click.option("-w", "--watch", is_flag=True, help="Go on with every change.")
+def command(
+    what: tuple[str, ...],
+    namespace: str,
+    all_namespaces: bool,
+    selector: str,
+    form: str,
+    watch: bool,
+) -> None:
+    """Show objects, as tables or whole."""
+    output.check(form)
+    api = common.client()
+    targets = common.named(api, what)
+    scope = None if all_namespaces else namespace
+    query = {"labelSelector": selector} if selector else {}
+    if watch:
+        return _watch(api, targets, scope, query, form)
+    if form in ("table", "wide"):
+        return _tables(api, targets, scope, query, wide=form == "wide")
+    found, single = _objects(api, targets, scope, query)
+    if form == "name":
+        for resource, one in found:
+            click.echo(f"{resource.label}/{one['metadata']['name']}")
+        return None
+    objects = [one for _, one in found]
+    whole = objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": objects}
+    click.echo(output.data(whole, form))
+    return None
+
+
+Targets = list[tuple[Resource, tuple[str, ...]]]
+Query = dict[str, str]
+
+
+def _objects(
+    api: Client, targets: Targets, scope: str | None, query: Query
+) -> tuple[list[tuple[Resource, dict[str, Any]]], bool]:
+    """The objects, and whether exactly one was asked for by name."""
+    found: list[tuple[Resource, dict[str, Any]]] = []
+    for resource, names in targets:
+        if names:
+            found += [(resource, api.ask("GET", resource.path(scope, n)).body) for n in names]
+            continue
+        page = api.ask("GET", resource.path(scope), query=query).body
+        meta = {"apiVersion": page["apiVersion"], "kind": resource.kind}
+        found += [(resource, {**meta, **one}) for one in page["items"]]
+    return found, len(targets) == 1 and len(targets[0][1]) == 1
+
+
+def _tables(api: Client, targets: Targets, scope: str | None, query: Query, *, wide: bool) -> None:
+    """A table for each kind that has objects; names get their kind where there are several."""
+    shown, missing = [], []
+    for resource, names in targets:
+        rows: list[list[Any]] = []
+        header: list[str] = []
+        for path in [resource.path(scope, name) for name in names] or [resource.path(scope)]:
+            try:
+                page = api.ask("GET", path, query=query, headers={"Accept": TABLE}).body
+            except RefusedError as error:
+                if not error.is_missing or not names:
+                    raise
+                missing.append(error.message)
+                continue
+            places, header = output.columns(page, wide=wide)
+            prefix = f"{resource.label}/" if len(targets) > 1 else ""
+            rows += [_row(row, places, prefix, scope) for row in page["rows"]]
+        if rows:
+            title = ["NAMESPACE", *header] if scope is None and resource.namespaced else header
+            shown.append(output.table(title, [_fit(row, title) for row in rows]))
+    if shown:
+        click.echo("\n\n".join(shown))
+    elif not missing:
+        click.echo(
+            f"no resources found{'' if scope is None else f' in namespace {scope}'}", err=True
+        )
+    for message in missing:
+        click.echo(f"error: {message}", err=True)
+    if missing:
+        raise SystemExit(1)
+
+
+def _row(row: dict[str, Any], places: list[int], prefix: str, scope: str | None) -> list[Any]:
+    cells = [row["cells"][i] for i in places]
+    cells[0] = f"{prefix}{cells[0]}"
+    space = row.get("object", {}).get("metadata", {}).get("namespace", "")
+    return [space, *cells] if scope is None else cells
+
+
+def _fit(row: list[Any], title: list[str]) -> list[Any]:
+    """Kinds without a namespace have no such column."""
+    return row if len(row) == len(title) else row[1:]
+
+
+def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form: str) -> None:
+    """The objects, then every change of them, until interrupted."""
+    if len(targets) != 1 or len(targets[0][1]) > 1:
+        raise click.UsageError("--watch follows one kind, or one object of it")
+    resource, names = targets[0]
+    wanted = {**query, **({"fieldSelector": f"metadata.name={names[0]}"} if names else {})}
+    tabular = form in ("table", "wide")
+    head = True
+    events = api.follow(resource.path(scope), wanted, {"Accept": TABLE} if tabular else None)
+    layout: tuple[list[int], list[str]] | None = None
+    for event in events:
+        body = event["object"]
+        if event["type"] in ("BOOKMARK", "ERROR"):
+            if event["type"] == "ERROR":
+                raise click.ClickException(body.get("message", "the watch ended"))
+            continue
+        if not tabular:
+            click.echo(output.data(body, form) if form != "name" else body["metadata"]["name"])
+            continue
+        if body.get("columnDefinitions"):
+            layout = output.columns(body, wide=form == "wide")
+        if layout is not None:
+            rows = [[row["cells"][i] for i in layout[0]] for row in body["rows"]]
+            click.echo(output.table(layout[1], rows, head=head))
+            head = False

@@ -1,0 +1,180 @@
+"""kubectl's JSONPath templates: text with expressions in braces.
+
+``{.a.b}``, ``{.a[0]}``, ``{.a[*].b}``, ``{.a['x.y']}``, ``{..name}``, filters
+``{.items[?(@.kind=="Service")].metadata.name}``, ``{range .items[*]}…{end}``, ``{"text"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+_STEP = re.compile(
+    r"""\.\.(?P<deep>[\w-]+|\*)          # everywhere below
+      | \.(?P<name>[\w-]+|\*)            # a field
+      | \[\?\(@(?P<path>[^=!<>)]*?)\s*(?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\)\]
+      | \[(?P<quoted>'[^']*'|"[^"]*")\]  # a field with any characters
+      | \[(?P<index>\*|-?\d+|-?\d*:-?\d*)\]
+    """,
+    re.VERBOSE,
+)
+_EXPRESSION = re.compile(r"\{((?:[^{}\"']|\"[^\"]*\"|'[^']*')*)\}")
+_ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"'}
+
+
+def render(template: str, value: Any) -> str:
+    """The template with every expression replaced by what it selects, joined by blanks.
+
+    Raises:
+        ClickException: the template cannot be read.
+    """
+    parts: list[str] = []
+    _play(list(_tokens(template)), value, value, parts)
+    return "".join(parts)
+
+
+def _tokens(template: str) -> Iterator[tuple[str, str]]:
+    place = 0
+    for found in _EXPRESSION.finditer(template):
+        if found.start() > place:
+            yield "text", template[place : found.start()]
+        yield "expression", found.group(1).strip()
+        place = found.end()
+    if "{" in template[place:]:
+        raise click.ClickException(f"jsonpath: a brace is not closed in {template[place:]!r}")
+    if place < len(template):
+        yield "text", template[place:]
+
+
+def _play(tokens: list[tuple[str, str]], root: Any, here: Any, parts: list[str]) -> None:
+    i = 0
+    while i < len(tokens):
+        kind, text = tokens[i]
+        i += 1
+        if kind == "text":
+            parts.append(_unescaped(text))
+        elif text.startswith("range "):
+            end = _end(tokens, i)
+            for one in select(text[6:].strip(), here):
+                _play(tokens[i:end], root, one, parts)
+            i = end + 1
+        elif text[:1] in "\"'" and len(text) > 1:
+            parts.append(_unescaped(text[1:-1]))
+        elif text != "end":
+            start = root if text.startswith("$") else here
+            found = select(text.lstrip("$@"), start)
+            parts.append(" ".join(_shown(one) for one in found))
+
+
+def _end(tokens: list[tuple[str, str]], start: int) -> int:
+    depth = 1
+    for i in range(start, len(tokens)):
+        kind, text = tokens[i]
+        if kind == "expression":
+            depth += text.startswith("range ")
+            depth -= text == "end"
+        if not depth:
+            return i
+    raise click.ClickException("jsonpath: {range} without {end}")
+
+
+def select(path: str, value: Any) -> list[Any]:
+    """All that `path` selects in `value`, in order.
+
+    Raises:
+        ClickException: the path cannot be read.
+    """
+    found, place = [value], 0
+    if path and path[0] not in ".[":
+        path = f".{path}"
+    if path == ".":
+        return found
+    while place < len(path):
+        step = _STEP.match(path, place)
+        if step is None:
+            raise click.ClickException(f"jsonpath: cannot read {path[place:]!r}")
+        found = [one for each in found for one in _stepped(step, each)]
+        place = step.end()
+    return found
+
+
+def _stepped(step: re.Match[str], value: Any) -> Iterator[Any]:
+    part = step.groupdict()
+    if part["deep"]:
+        yield from _below(value, part["deep"])
+    elif part["path"] is not None:
+        yield from (one for one in _items(value) if _holds(part, one))
+    elif part["index"]:
+        yield from _indexed(value, part["index"])
+    else:
+        name = part["name"] or part["quoted"][1:-1]
+        if name == "*" and part["name"]:
+            yield from _items(value)
+        elif isinstance(value, dict) and name in value:
+            yield value[name]
+
+
+def _indexed(value: Any, index: str) -> Iterator[Any]:
+    if index == "*":
+        yield from _items(value)
+    elif isinstance(value, list) and ":" in index:
+        first, _, last = index.partition(":")
+        yield from value[int(first) if first else None : int(last) if last else None]
+    elif isinstance(value, list) and -len(value) <= int(index) < len(value):
+        yield value[int(index)]
+
+
+def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _below(value: Any, name: str) -> Iterator[Any]:
+    if isinstance(value, dict) and name in value:
+        yield value[name]
+    for one in _items(value):
+        if name == "*":
+            yield one
+        yield from _below(one, name)
+
+
+def _holds(part: dict[str, str], value: Any) -> bool:
+    found = select(part["path"].strip() or ".", value)
+    if not part["op"]:
+        return bool(found)
+    text = part["value"].strip()
+    wanted = text[1:-1] if text[:1] in "\"'" else _literal(text)
+    return any(_compared(one, part["op"], wanted) for one in found)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _compared(left: Any, operator: str, right: Any) -> bool:
+    if operator in ("==", "!="):
+        return bool(left == right) == (operator == "==")
+    try:
+        less, equal = bool(left < right), bool(left == right)
+    except TypeError:
+        return False
+    return {"<": less, "<=": less or equal, ">": not (less or equal), ">=": not less}[operator]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _unescaped(text: str) -> str:
+    for escape, plain in _ESCAPES.items():
+        text = text.replace(escape, plain)
+    return text

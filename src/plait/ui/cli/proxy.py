@@ -1,0 +1,214 @@
+"""``plait proxy``: run one Envoy in the foreground, or show what one is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plait.ui.cli import common, output
+
+_EXAMPLES = """
+Examples: plait proxy gateway --labels istio=ingressgateway · plait proxy config routes web -o yaml
+"""
+
+
+@click.group(epilog=_EXAMPLES)
+def command() -> None:
+    """Run one Envoy of a control plane, or show what one is sent."""
+
+
+def _options(function: Any) -> Any:
+    given = (
+        click.option("--xds", default="127.0.0.1:15010", show_default=True, help="Control plane."),
+        click.option("--name", help="Of the workload's instance; default: the role."),
+        click.option("--namespace", default="default", show_default=True, help="Its namespace."),
+        click.option("--labels", default="", help="Its labels, as app=web,version=v1."),
+        click.option("--ip", multiple=True, default=("127.0.0.1",), help="Its addresses."),
+        click.option("--service-account", default="default", help="Its service account."),
+        click.option("--network", default="", help="Its network."),
+        click.option("--mesh-config", type=Path, help="File with MeshConfig: concurrency, drain."),
+        click.option("--concurrency", type=click.IntRange(min=0), help="Workers; 0: all cores."),
+        click.option("--admin", default="", help="Envoy's own pages: HOST:PORT; default: hidden."),
+        click.option("--admin-socket", default="", help="The same on a Unix socket."),
+        click.option("--stats", default="", help="HOST:PORT for Prometheus."),
+        click.option("--health", default="", help="HOST:PORT for /healthz/ready."),
+        click.option("--base-id", type=int, default=0, help="Keeps several Envoys apart."),
+        click.option("--log-file", type=Path, help="Envoy's own words."),
+        click.option("--log-level", default="warning", help="How much Envoy says."),
+    )
+    for option in reversed(given):
+        function = option(function)
+    return function
+
+
+@command.command()
+@_options
+def gateway(**flags: Any) -> None:
+    """Run a gateway: it listens where the Gateway objects that select its labels say."""
+    _run(role="router", interception="NONE", **flags)
+
+
+@command.command()
+@click.option(
+    "--interception",
+    type=click.Choice(["NONE", "REDIRECT"]),
+    default="NONE",
+    show_default=True,
+    help="NONE: listeners bind loopback ports; REDIRECT: iptables rules capture.",
+)
+@_options
+def sidecar(**flags: Any) -> None:
+    """Run a sidecar beside a workload."""
+    _run(role="sidecar", **flags)
+
+
+def _run(**flags: Any) -> None:
+    from plait.agent import main as agent
+    from plait.base.errors import PlaitError
+    from plait.xds import bootstrap
+
+    role = bootstrap.Role(flags["role"])
+    name = flags["name"] or ("gateway" if flags["role"] == "router" else "sidecar")
+    socket = flags["admin_socket"]
+    who = bootstrap.Proxy(
+        role=role,
+        name=name,
+        namespace=flags["namespace"],
+        addresses=tuple(flags["ip"]),
+        labels=_labels(flags["labels"]),
+        interception=bootstrap.Interception(flags["interception"]),
+        service_account=flags["service_account"],
+        network=flags["network"],
+    )
+    settings = bootstrap.Settings(
+        proxy=who,
+        xds=flags["xds"],
+        admin=f"unix:{socket}" if socket else flags["admin"],
+        stats=flags["stats"],
+        health=flags["health"],
+    )
+    mesh = _mesh(flags["mesh_config"])
+    workers = flags["concurrency"]
+    options = agent.Options(
+        settings=settings,
+        concurrency=(mesh.concurrency or 0) if workers is None else workers,
+        base_id=flags["base_id"],
+        drain_duration=mesh.drain_duration,
+        termination_drain_duration=mesh.termination_drain_duration,
+        log_level=flags["log_level"],
+        log_file=flags["log_file"],
+    )
+    try:
+        code = agent.run(options, lambda line: click.echo(f"{who.id}: {line}"))
+    except PlaitError as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(code)
+
+
+def _mesh(path: Path | None) -> Any:
+    """The defaults for proxies of a MeshConfig."""
+    from plait.config import mesh_config
+
+    try:
+        text = path.read_text() if path else ""
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path}: {error.strerror}") from error
+    found, problems = mesh_config.read(text, str(path))
+    if found is None:
+        raise click.ClickException("; ".join(f"{p.locator}: {p}" for p in problems))
+    return found.default_config
+
+
+def _labels(written: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in written.split(",") if part]
+    if wrong := [key for key, sign, _ in pairs if not (sign and key)]:
+        raise click.UsageError(f'--labels: "{wrong[0]}" is no KEY=VALUE')
+    return {key: value for key, _, value in pairs}
+
+
+_PARTS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
+
+
+@command.command()
+@click.argument("what", type=click.Choice(_PARTS))
+@click.argument("proxy", required=False)
+@click.option(
+    "-o", "--output", "form", type=click.Choice(["short", "json", "yaml"]), default="short"
+)
+@click.option("--name", help="Only resources whose name contains this.")
+def config(what: str, proxy: str | None, form: str, name: str | None) -> None:
+    """Show what a proxy is sent, by its id or workload name; the only one if there is one."""
+    api = common.client()
+    known = [one["id"] for one in api.ask("GET", "/plait/v1/proxies").body]
+    if proxy is None and len(known) != 1:
+        said = f"name one of: {', '.join(known)}" if known else "no proxy is connected"
+        raise click.ClickException(said)
+    from urllib.parse import quote
+
+    path = f"/plait/v1/proxies/{quote(proxy or known[0])}/config/{what}"
+    page = api.ask("GET", path).body
+    if name:
+        page = {part: [one for one in found if name in _name(one)] for part, found in page.items()}
+    click.echo(output.data(page, form) if form != "short" else "\n\n".join(_short(page)))
+
+
+def _name(resource: dict[str, Any]) -> str:
+    return str(resource.get("name") or resource.get("cluster_name") or resource.get("id", ""))
+
+
+def _short(page: dict[str, Any]) -> list[str]:
+    rows: dict[str, list[list[Any]]] = {
+        part: [_line(part, one) for one in found] for part, found in page.items()
+    }
+    headers = {
+        "listeners": ["LISTENER", "ADDRESS", "CHAINS", "ROUTES"],
+        "routes": ["ROUTE TABLE", "VIRTUAL HOSTS", "ROUTES FROM"],
+        "clusters": ["CLUSTER", "TYPE", "FROM"],
+        "endpoints": ["CLUSTER", "ENDPOINTS"],
+        "bootstrap": ["PROXY", "METADATA"],
+    }
+    return [output.table(headers[part], found) for part, found in rows.items() if found]
+
+
+def _line(part: str, one: dict[str, Any]) -> list[Any]:
+    match part:
+        case "listeners":
+            where = one.get("address", {}).get("socket_address", {})
+            chains = [
+                *one.get("filter_chains", []),
+                *filter(None, [one.get("default_filter_chain")]),
+            ]
+            tables = {t for chain in chains for t in _tables(chain)}
+            place = f"{where.get('address', '')}:{where.get('port_value', '')}"
+            return [one["name"], place, len(chains), ", ".join(sorted(tables)) or "-"]
+        case "routes":
+            hosts = one.get("virtual_hosts", [])
+            names = {
+                r.get("name", "").partition("#")[0] for h in hosts for r in h.get("routes", [])
+            }
+            sources = sorted(n for n in names if "/" in n)
+            return [one["name"], len(hosts), ", ".join(sources[:4]) or "-"]
+        case "clusters":
+            metadata = one.get("metadata", {}).get("filter_metadata", {})
+            kind = one.get("type") or one.get("cluster_type", {}).get("name", "STATIC")
+            return [one["name"], kind, metadata.get("plait", {}).get("origin", "-")]
+        case "endpoints":
+            found = [e for group in one.get("endpoints", []) for e in group.get("lb_endpoints", [])]
+            return [one["cluster_name"], ", ".join(map(_address, found[:6])) or "none"]
+        case _:
+            return [_name(one), ", ".join(sorted(one.get("metadata", {})))]
+
+
+def _tables(chain: dict[str, Any]) -> list[str]:
+    found = [f.get("typed_config", {}).get("rds", {}) for f in chain.get("filters", [])]
+    return [rds["route_config_name"] for rds in found if rds]
+
+
+def _address(endpoint: dict[str, Any]) -> str:
+    address = endpoint["endpoint"]["address"]
+    if "pipe" in address:
+        return str(address["pipe"]["path"])
+    where = address["socket_address"]
+    return f"{where['address']}:{where['port_value']}"

@@ -1,0 +1,96 @@
+"""``plait status``: is everything in force everywhere, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from plait.ui.cli import common, output
+
+_EXAMPLE = """
+Examples: plait status · plait status --watch · plait status --exit-code -o json
+"""
+_NAMES = 3  # names shown of those that differ
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option(
+    "-o", "--output", "form", type=click.Choice(["table", "json", "yaml"]), default="table"
+)
+@click.option("-w", "--watch", is_flag=True, help="Print again whenever something changes.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is not as it should be.")
+def command(form: str, watch: bool, exit_code: bool) -> None:
+    """A line for each proxy, then each object, file and query with a problem."""
+    api = common.client()
+    if watch:
+        for page in api.follow("/plait/v1/status", {}):
+            _print(page, form)
+        return
+    page = api.ask("GET", "/plait/v1/status").body
+    _print(page, form)
+    if exit_code and _is_troubled(page):
+        raise SystemExit(1)
+
+
+def _print(page: dict[str, Any], form: str) -> None:
+    if form != "table":
+        click.echo(output.data(page, form))
+        return
+    if page["proxies"]:
+        rows = [_proxy(proxy) for proxy in page["proxies"]]
+        click.echo(output.table(["PROXY", "ROLE", "STATUS", "SINCE", "REVISION", "DETAIL"], rows))
+    else:
+        click.echo("no proxy is connected")
+    for line in _troubles(page):
+        click.echo(line)
+
+
+def _proxy(proxy: dict[str, Any]) -> list[Any]:
+    role = {"router": "gateway"}.get(proxy["role"], proxy["role"])
+    name = (*proxy["id"].split("~"), "", "", "")[2] or proxy["id"] or proxy["address"]
+    late = [one for one in proxy["types"] if not one["synced"]]
+    refused = [one for one in proxy["types"] if one["error"]]
+    state = "REFUSED" if any(one["refused"] for one in late) else "BEHIND" if late else "SYNCED"
+    since = max((one["since"] or 0.0 for one in late), default=proxy["connected"])
+    details = [_behind(one) for one in late]
+    details += [
+        f"last refused {output.age(one['error_age'])} ago: {one['error']}" for one in refused
+    ]
+    return [name, role, state, output.age(since), proxy["delivered"], "; ".join(details) or "-"]
+
+
+def _behind(one: dict[str, Any]) -> str:
+    names = one["refused"] or one["behind"]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{one['type']}: {', '.join(names[:_NAMES]) or 'not asked yet'}{more}"
+
+
+def _troubles(page: dict[str, Any]) -> Iterator[str]:
+    for one in page["objects"]:
+        for finding in one["findings"]:
+            path = f"{finding['path']}: " if finding["path"] else ""
+            hint = f". {finding['hint']}" if finding["hint"] else ""
+            yield (
+                f"{finding['severity']} {one['object']} ({finding['locator']}): "
+                f"{finding['code']} {path}{finding['message']}{hint}"
+            )
+        for refused in one["rejections"]:
+            yield (
+                f"error {one['object']} ({one['locator']}): PLT9002 Envoy refused "
+                f"{refused['part']} ({refused['proxy']}): {refused['error']}"
+            )
+    for fault in page["faults"]:
+        yield f"error {fault['source']} ({fault['locator']}): {fault['problem']}"
+    for failure in page["failures"]:
+        yield f"error query {failure['query']}: {failure['error']}"
+    if page["store"]:
+        yield f"error store: {page['store']}"
+
+
+def _is_troubled(page: dict[str, Any]) -> bool:
+    errors = [f for one in page["objects"] for f in one["findings"] if f["severity"] == "error"]
+    refused = any(one["rejections"] for one in page["objects"])
+    late = any(not one["synced"] for proxy in page["proxies"] for one in proxy["types"])
+    return bool(errors or refused or late or page["faults"] or page["failures"] or page["store"])
