@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from plait.base.query import Call, Drained, Failed
@@ -29,6 +30,8 @@ from plait.xds.resource import (
 
 PARTS = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES}
 """What of a proxy's configuration can be shown, by the words of the CLI."""
+FRESH = 0.02
+"""Seconds for which conditions may show what proxies had acknowledged before."""
 TYPES = {
     **{part.removesuffix("s"): url for part, url in PARTS.items()},
     **PARTS,
@@ -49,6 +52,8 @@ class MeshPages:
     def __init__(self, store: Store, ads: Ads) -> None:
         self._store = store
         self._ads = ads
+        self._asked_at = 0.0
+        self._known: list[tuple[int, str]] = []
 
     # Objects
 
@@ -70,18 +75,29 @@ class MeshPages:
         return _Follower(self._store, changed).stop
 
     def _delivered(self, record: Record) -> Condition:
-        connected = len(self._ads.sessions())
-        if not connected:
+        progress = self._progress()
+        if not progress:
             return _condition("Delivered", "Unknown", "NoProxies", "no proxy is connected")
-        late = self._ads.late(record.revision)
-        have = connected - len(late)
-        message = f"revision {record.revision}: {have} of {connected} proxies acknowledged"
+        late = [name for revision, name in progress if revision < record.revision]
+        have = len(progress) - len(late)
+        message = f"revision {record.revision}: {have} of {len(progress)} proxies acknowledged"
         if late:
             more = f" and {len(late) - 3} more" if len(late) > 3 else ""
             message += f"; not yet: {', '.join(late[:3])}{more}"
         return _condition(
             "Delivered", str(not late), "Pending" if late else "Acknowledged", message
         )
+
+    def _progress(self) -> list[tuple[int, str]]:
+        """What each proxy has acknowledged, and its id; asked anew when some time has passed.
+
+        A list of a thousand objects asks a thousand times.
+        """
+        now = self._store.clock.monotonic()
+        if now - self._asked_at > FRESH:
+            found = [(s.delivered, s.node.id) for s in self._ads.sessions() if s.node]
+            self._asked_at, self._known = now, sorted(found, key=itemgetter(1))
+        return self._known
 
     # Proxies
 
