@@ -91,7 +91,8 @@ async def main(address: str, known: Path, *, silent: bool) -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        bare.push(Path(line.decode().strip()).read_bytes())
+        path = Path(line.decode().strip())
+        bare.push(await asyncio.to_thread(path.read_bytes))
     await bare.stop()
 
 

@@ -11,27 +11,25 @@ import asyncio
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import control_plane, machine
-from benchmarks.control_plane import BareServer, Cost, Options, Plait, Served
+from benchmarks import comparison, control_plane
+from benchmarks.comparison import Figures, Options, Row
+from benchmarks.control_plane import BareServer, Cost, Plait, Served
 from benchmarks.loadgen import Loadgen
 from benchmarks.scout import Scout
 
 _TITLE = "connect: proxies connect at once, until all have their first full configuration"
 _ISTIOD = {
     False: {
-        "cold": "39–44 s",
-        "cold cpu": "77–84 ms",
-        "rss": "2,200–2,400 KB",
+        "cold": "39-44 s",
+        "cold cpu": "77-84 ms",
+        "rss": "2,200-2,400 KB",
         "size": "3,580 KB",
     },
-    True: {"cold": "0.9–1.25 s", "cold cpu": "1.6–2.2 ms", "rss": "270–300 KB", "size": "53 KB"},
+    True: {"cold": "0.9-1.25 s", "cold cpu": "1.6-2.2 ms", "rss": "270-300 KB", "size": "53 KB"},
 }
-Figures = dict[str, list[float]]
 
 
-async def measure(
-    server: Served, known: Path, count: int, figures: Figures, *, warm: bool
-) -> None:
+async def measure(server: Served, known: Path, count: int, figures: Figures, *, warm: bool) -> None:
     """One round against one server."""
     name = "warm" if warm else "cold"
     server.start()
@@ -56,37 +54,34 @@ async def measure(
         server.stop()
 
 
-def rows(found: Options, *, scoped: bool) -> list[tuple[str, str, str, str, str]]:
+def rows(found: Options, *, scoped: bool) -> list[Row]:
     """The table of one mesh."""
     plait: Figures = defaultdict(list)
     bare: Figures = defaultdict(list)
-    with control_plane.prepared(found, scoped=scoped) as (fresh, known):
+    with control_plane.prepared(found.services, scoped=scoped) as (fresh, known):
         for _ in range(found.rounds):
             for warm in (False, True):
                 for server, figures in ((Plait(fresh()), plait), (BareServer(known), bare)):
                     asyncio.run(measure(server, known, found.clients, figures, warm=warm))
-    istiod = _ISTIOD[scoped]
-    lines = [(control_plane.scope_name(scoped=scoped), "", "", "", "")]
-    for key, what, unit, factor, digits in (
-        ("cold", "  all have everything, cold", "s", 1.0, 2),
-        ("cold cpu", "  CPU per proxy, cold", "ms", 1.0, 2),
-        ("warm", "  all have everything, warm", "s", 1.0, 2),
-        ("warm cpu", "  CPU per proxy, warm", "ms", 1.0, 2),
-        ("rss", "  memory per proxy", "KB", 1e-3, 0),
-        ("size", "  bytes per proxy", "KB", 1e-3, 0),
+    table = [comparison.head(scoped=scoped)]
+    for key, what, unit in (
+        ("cold", "all have everything, cold", "s"),
+        ("cold cpu", "CPU per proxy, cold", "ms"),
+        ("warm", "all have everything, warm", "s"),
+        ("warm cpu", "CPU per proxy, warm", "ms"),
+        ("rss", "memory per proxy", "KB"),
+        ("size", "bytes per proxy", "KB"),
     ):
-        ours = [value * factor for value in plait[key]]
-        base = [value * factor for value in bare[key]]
-        shown = [control_plane.spread(values, unit, digits) for values in (ours, base)]
-        lines.append((what, *shown, control_plane.ratio(ours, base), istiod.get(key, "")))
-    return lines
+        istiod = _ISTIOD[scoped].get(key, "")
+        table.append(comparison.row(what, (plait[key], bare[key]), unit, istiod))
+    return table
 
 
 def main() -> None:
     """Print the table."""
-    found = control_plane.options(_TITLE)
-    lines = [line for scoped in found.scopes for line in rows(found, scoped=scoped)]
-    control_plane.report(_TITLE, found, lines)
+    found = comparison.options(_TITLE, rounds=3)
+    table = [line for scoped in found.scopes for line in rows(found, scoped=scoped)]
+    comparison.report(_TITLE, found, table)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from msgspec import Struct
 
 from benchmarks import machine, mesh
 from benchmarks.scout import Known, Scout
@@ -33,37 +28,6 @@ from plait.config.store import Store
 _PATIENCE = 60.0  # seconds until a server must be there, or gone
 _SETTLED = 0.005  # share of its memory by which a settled process may still change
 _PLURALS = {"ServiceEntry": "serviceentries", "VirtualService": "virtualservices"}
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """How large and how often."""
-
-    services: int
-    clients: int
-    rounds: int
-    scopes: tuple[bool, ...]
-
-
-def options(title: str) -> Options:
-    """What the command line says; `title` is its help."""
-    parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--services", type=int, default=1_000)
-    parser.add_argument("--clients", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="100 services, 100 clients, 2 rounds")
-    parser.add_argument("--only", choices=("all", "scoped"), help="one of the two scopes")
-    found = parser.parse_args()
-    scopes = {"all": (False,), "scoped": (True,), None: (False, True)}[found.only]
-    if found.quick:
-        return Options(services=100, clients=100, rounds=2, scopes=scopes)
-    return Options(
-        services=found.services, clients=found.clients, rounds=found.rounds, scopes=scopes
-    )
-
-
-def scope_name(*, scoped: bool) -> str:
-    """How a table calls a mesh."""
-    return "(b) 10 services visible" if scoped else "(a) all visible"
 
 
 class Served:
@@ -79,8 +43,12 @@ class Served:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
+        self.launch()
+        _until(self._is_there, "the server listens")
+
+    def launch(self) -> None:
+        """Start it."""
         self.process = self._spawn()
-        _until(lambda: self._is_there(), "the server listens")
 
     @property
     def pid(self) -> int:
@@ -120,7 +88,14 @@ class Plait(Served):
         self._connection: http.client.HTTPConnection | None = None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", *_command(), "serve", "--data", str(self._directory)]
+        command = [
+            sys.executable,
+            "-m",
+            "plait.ui.cli.main",
+            "serve",
+            "--data",
+            str(self._directory),
+        ]
         command += ["--xds", self.address, "--api", self.api, "--log-format", "json"]
         with (self._directory / "serve.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
@@ -134,22 +109,22 @@ class Plait(Served):
             self._connection = None
             return False
 
-    def put(self, document: dict[str, Any]) -> float:
-        """Replace an object; the moment before it was asked for."""
+    def patch(self, document: dict[str, Any]) -> float:
+        """Replace the spec of an object; the moment before it was asked for."""
         meta = document["metadata"]
         path = f"/apis/{document['apiVersion']}/namespaces/{meta['namespace']}/"
         path += f"{_PLURALS[document['kind']]}/{meta['name']}"
-        body = json.dumps(document).encode()
+        body = json.dumps({"spec": document["spec"]}).encode()
         started = time.monotonic()
-        status = self._ask("PUT", path, body)
+        status = self._ask("PATCH", path, body)
         if status != 200:
-            raise SystemExit(f"PUT {path}: {status}")
+            raise SystemExit(f"PATCH {path}: {status}")
         return started
 
     def _ask(self, method: str, path: str, body: bytes) -> int:
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self.api, timeout=_PATIENCE)
-        headers = {"Content-Type": "application/json"} if body else {}
+        headers = {"Content-Type": "application/merge-patch+json"} if body else {}
         self._connection.request(method, path, body or None, headers)
         response = self._connection.getresponse()
         response.read()
@@ -222,11 +197,11 @@ async def learn(directory: Path) -> Known:
 
 
 @contextmanager
-def prepared(found: Options, *, scoped: bool) -> Iterator[tuple[Callable[[], Path], Path]]:
+def prepared(services: int, *, scoped: bool) -> Iterator[tuple[Callable[[], Path], Path]]:
     """A way to get fresh data directories with the mesh, and the file of what clients know."""
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         base = Path(name)
-        prepare(base / "mesh", found.services, scoped=scoped)
+        prepare(base / "mesh", services, scoped=scoped)
         known = base / "known"
         asyncio.run(learn(_copy(base))).save(known)
         yield lambda: _copy(base), known
@@ -256,49 +231,6 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def spread(values: list[float], unit: str = "ms", digits: int = 0) -> str:
-    """Median and extremes of seconds, or of what `unit` says."""
-    factor = {"ms": 1e3, "s": 1.0}.get(unit, 1.0)
-    low, mid, high = (f"{v * factor:.{digits}f}" for v in _three(values))
-    return f"{mid} {unit} [{low}–{high}]"
-
-
-def ratio(ours: list[float], bare: list[float]) -> str:
-    """How much longer the median takes than with the bare server."""
-    base = statistics.median(bare)
-    return f"{statistics.median(ours) / base:.2f}×" if base else "–"
-
-
-def _three(values: list[float]) -> tuple[float, float, float]:
-    return min(values), statistics.median(values), max(values)
-
-
-def report(title: str, found: Options, rows: list[tuple[str, str, str, str, str]]) -> None:
-    """Print the headline and the table."""
-    machine.show(machine.headline(title))
-    machine.show(
-        f"{found.services:,} services × 10 endpoints, {found.clients:,} clients, medians of "
-        f"{found.rounds} interleaved rounds [least–most]; load average {os.getloadavg()[0]:.1f}; "
-        "istiod was measured elsewhere on the same kind of machine, with 1,000 of each"
-    )
-    header = ("", "plait", "bare grpc.aio", "ratio", "istiod 1.29.1")
-    machine.show(machine.table(header, rows))
-
-
-def run(main: Callable[[], Awaitable[Any]]) -> Any:
-    """`asyncio.run`, by another name for benchmarks that hold no loop of their own."""
-
-    async def call() -> Any:
-        return await main()
-
-    return asyncio.run(call())
-
-
-def _command() -> tuple[str, ...]:
-    """Module that is started; with PLAIT_PROFILE set, below a profiler."""
-    return ("plait.ui.cli.main",)
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:
