@@ -32,8 +32,11 @@ class CheckError(Exception):
 
 def main(say: Say) -> int:
     """Run the story; 1, with one line that says why, at the first failure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         story(say)
+    except KeyboardInterrupt:
+        return 130
     except (CheckError, OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"error: check failed: {error}\n")
         return 1
@@ -51,6 +54,7 @@ def story(say: Say) -> None:
         path = Path(top) / "demo"
         with started(path):
             user = User(path, say)
+            user.opens_the_page()
             user.sees_all_versions()
             user.edits_a_file()
             user.applies_with_plait()
@@ -70,7 +74,9 @@ class started:  # noqa: N801 - used as a function
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         command = (sys.executable, "-m", "examples.bookinfo.demo", "--place", str(self._path))
-        self._process = subprocess.Popen(command, cwd=demo.ROOT)  # noqa: S603 - our own
+        self._process = subprocess.Popen(  # noqa: S603 - our own
+            command, cwd=demo.ROOT, stdout=subprocess.DEVNULL
+        )
         try:
             within(_START, self._is_ready, "the demo is up")
         except BaseException:
@@ -104,6 +110,12 @@ class User:
         self._layout = mesh.layout(path / "mesh")
         self._page = Visitor(self._layout.gateway)
         self._kubectl = shutil.which("kubectl", path=f"{Path(demo.PLAIT).parent}:{_path()}")
+
+    def opens_the_page(self) -> None:
+        """It is complete."""
+        seen = self._page.load()
+        expect(seen.status == 200 and not seen.failures, f"the page shows {seen}")
+        self._say(f"ok  {self._state['url']} after {self._state['seconds']:.1f} s")
 
     def sees_all_versions(self) -> None:
         """Sixty loads show reviews without stars, with black and with red ones."""
@@ -196,7 +208,7 @@ class User:
         return set(self._page.loads(count)) == wanted
 
     def _plait(self, name: str) -> str:
-        """Apply one of the examples; the last line said."""
+        """Apply one of the examples; the last line of what it says."""
         return self._run(demo.PLAIT, "apply", "-f", str(NETWORKING / name), "--wait")
 
     def _run(self, *command: str) -> str:
@@ -209,9 +221,8 @@ class User:
             timeout=_PATIENCE,
             check=False,
         )
-        said = (done.stdout + done.stderr).strip()
-        expect(done.returncode == 0, f"{' '.join(command)} failed: {said}")
-        return said.splitlines()[-1] if said else ""
+        expect(done.returncode == 0, f"{' '.join(command)} failed: {done.stdout}{done.stderr}")
+        return done.stdout.strip().rpartition("\n")[2]
 
 
 def expect(holds: Any, otherwise: str) -> None:

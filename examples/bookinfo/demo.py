@@ -91,7 +91,7 @@ class Demo:
         self._until(self._services_answer, "six services answer")
         self._until(self._gateway_answers, "the gateway has its listener")
         self._until(self._page_is_whole, "the page is complete, through gateway and sidecar")
-        here.note(url=self.url, api=self.api, ready=True)
+        here.note(url=self.url, api=self.api, seconds=self.seconds, ready=True)
 
     @property
     def url(self) -> str:

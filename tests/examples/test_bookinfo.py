@@ -1,0 +1,310 @@
+"""Bookinfo: the story of the demo, and its services one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from examples.bookinfo import check, demo, mesh, place, processes
+from examples.bookinfo.services import details, productpage, ratings, reviews, server
+from examples.bookinfo.services.productpage import Peers
+from examples.bookinfo.services.server import Answering, Reply, Request, Service
+from examples.bookinfo.visitor import BLACK, FAILED, NO_STARS, RED, Visitor
+
+BOOKINFO = Path(mesh.__file__).parent
+NOBODY = "http://127.0.0.1:1"
+TRACE = {
+    "x-request-id": "one",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "x-b3-traceid": "463ac35c9f6413ad48485a3953bb6124",
+    "user-agent": "a browser",
+}
+
+
+@contextlib.contextmanager
+def running(answering: Answering) -> Iterator[str]:
+    """A service on a free port; yields ``HOST:PORT``."""
+    with server.server(answering, "127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.server_port}"
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+class Recorder:
+    """A service that notes what it is asked."""
+
+    def __init__(self, answering: Answering) -> None:
+        self.asked: list[Request] = []
+        self._answering = answering
+
+    def __call__(self, request: Request) -> Reply:
+        self.asked.append(request)
+        return self._answering(request)
+
+
+def ask(
+    address: str, path: str, headers: dict[str, str] | None = None, method: str = "GET"
+) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def reviews_of(version: str, stars: str = NOBODY) -> Answering:
+    return partial(reviews.answer, Service(f"reviews-{version}", version), stars)
+
+
+def ratings_v1() -> Answering:
+    return partial(ratings.answer, Service("ratings-v1", "v1"))
+
+
+def details_v1() -> Answering:
+    return partial(details.answer, Service("details-v1", "v1"))
+
+
+def page_with(details: str = NOBODY, reviews: str = NOBODY) -> Answering:
+    peers = Peers(details=details, reviews=reviews, ratings=NOBODY)
+    return partial(productpage.answer, Service("productpage-v1", "v1"), peers)
+
+
+def documents(directory: str) -> list[dict[str, Any]]:
+    files = sorted((BOOKINFO / directory).glob("*.yaml"))
+    return [found for file in files for found in yaml.safe_load_all(file.read_text())]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_demo_starts_obeys_every_way_of_changing_it_and_leaves_nothing():
+    said: list[str] = []
+
+    check.story(said.append)
+
+    assert [line for line in said if not line.startswith("ok  ")] == []
+    assert len(said) == 9
+
+
+def test_a_demo_that_was_killed_leaves_no_process_and_is_swept_by_stop(tmp_path: Path):
+    path = tmp_path / "demo"
+    with check.started(path) as process:
+        token = place.state(path)["token"]
+        process.kill()
+        process.wait()
+
+        left_alone = path.exists()
+        check.within(30, lambda: not processes.running(token), "the kernel ends the children")
+        place.stop(path)
+
+    assert left_alone
+    assert not path.exists()
+
+
+def test_a_keeper_that_was_killed_takes_its_envoy_along_and_leaves_no_memory(tmp_path: Path):
+    path = tmp_path / "demo"
+    with check.started(path) as process:
+        state = place.state(path)
+        for pid in processes.running(state["token"]):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"proxy" in words:
+                os.kill(pid, signal.SIGKILL)
+        process.send_signal(signal.SIGHUP)
+        process.wait(place.STOPPING)
+
+    assert processes.running(state["token"]) == ()
+    assert [n for n in state["base_ids"] if processes.shared_memory(n).exists()] == []
+    assert not path.exists()
+
+
+def test_stop_without_a_demo_says_so(tmp_path: Path):
+    command = (sys.executable, "-m", "examples.bookinfo.demo", "stop", "--place", tmp_path / "no")
+
+    done = subprocess.run(command, cwd=demo.ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "no demo is running\n")
+
+
+def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with (
+        pytest.raises(place.DemoError, match="belongs to somebody else"),
+        place.claimed(tmp_path / "link"),
+    ):
+        pass
+
+
+def test_taken_ports_are_replaced_in_the_copy_and_said(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else has it: as good
+            taken.bind(("127.0.10.12", 9080))
+            taken.listen()
+        notes = mesh.copy(tmp_path)
+        layout = mesh.layout(tmp_path)
+
+    (moved,) = [one for one in layout.instances if one.name == "reviews-v2"]
+    assert moved.port != 9080
+    assert f"127.0.10.12:9080 is taken: reviews.yaml has {moved.port} instead" in notes
+    entry = (tmp_path / "reviews.yaml").read_text()
+    assert entry.count(f"http: {moved.port}") == 1
+
+
+def test_the_mesh_has_the_names_that_istio_gives_bookinfo():
+    found = documents("mesh")
+    names = {(one["kind"], one["metadata"]["name"]) for one in found}
+    hosts = {
+        host for one in found if one["kind"] == "ServiceEntry" for host in one["spec"]["hosts"]
+    }
+
+    assert {("Gateway", "bookinfo-gateway"), ("VirtualService", "bookinfo")} <= names
+    assert {
+        f"{name}.default.svc.cluster.local"
+        for name in ("productpage", "details", "reviews", "ratings")
+    } == hosts
+
+
+def test_rules_name_only_subsets_that_the_destination_rules_define():
+    found = documents("networking")
+    rules = [one for one in found if one["kind"] == "DestinationRule"]
+    defined = {(one["spec"]["host"], s["name"]) for one in rules for s in one["spec"]["subsets"]}
+    used = {
+        (to["destination"]["host"], to["destination"]["subset"])
+        for one in found
+        if one["kind"] == "VirtualService"
+        for route in one["spec"]["http"]
+        for to in route["route"]
+    }
+
+    assert used <= defined
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"), [("v1", NO_STARS), ("v2", BLACK), ("v3", RED)], ids=["v1", "v2", "v3"]
+)
+def test_each_version_of_reviews_has_its_stars(version: str, shown: str):
+    with (
+        running(ratings_v1()) as stars,
+        running(reviews_of(version, f"http://{stars}")) as said,
+        running(details_v1()) as facts,
+        running(page_with(f"http://{facts}", f"http://{said}")) as page,
+    ):
+        seen = Visitor(page).load()
+
+    assert (200, shown, ()) == seen
+
+
+def test_the_page_says_who_answered():
+    with (
+        running(ratings_v1()) as stars,
+        running(reviews_of("v3", f"http://{stars}")) as said,
+        running(page_with(reviews=f"http://{said}")) as page,
+    ):
+        body = ask(page, "/productpage")[1]
+
+    for name in ("productpage-v1", "reviews-v3", "ratings-v1"):
+        assert f">{name}</li>" in body
+    assert '<li class="bad" data-service="details">503</li>' in body
+
+
+def test_the_page_names_what_failed_and_shows_the_rest():
+    with (
+        running(reviews_of("v2")) as said,
+        running(page_with(reviews=f"http://{said}")) as page,
+    ):
+        seen = Visitor(page).load()
+
+    failed = ("details are unavailable: 503", *["ratings are unavailable: 503"] * 2)
+    assert (200, NO_STARS, failed) == seen
+
+
+def test_the_page_is_there_when_nobody_else_is():
+    with running(page_with()) as page:
+        seen = Visitor(page).load()
+
+    failed = ("details are unavailable: 503", "reviews are unavailable: 503")
+    assert (200, FAILED, failed) == seen
+
+
+def test_headers_of_a_story_reach_the_last_service():
+    stars = Recorder(ratings_v1())
+    with (
+        running(stars) as last,
+        running(reviews_of("v2", f"http://{last}")) as said,
+        running(page_with(reviews=f"http://{said}")) as page,
+    ):
+        ask(page, "/productpage", {**TRACE, "cookie": "user=jason", "x-other": "no"})
+
+    (request,) = stars.asked
+    got = {name: request.headers[name] for name in (*TRACE, "end-user", "x-other")}
+    assert got == {**TRACE, "end-user": "jason", "x-other": None}
+
+
+def test_who_signs_in_is_the_end_user_until_signing_out():
+    said = Recorder(reviews_of("v1"))
+    with running(said) as stars, running(page_with(reviews=f"http://{stars}")) as page:
+        visitor = Visitor(page)
+        visitor.load()
+        visitor.sign_in("jason")
+        visitor.load()
+        greeting = ask(page, "/productpage", {"cookie": "user=jason"})[1]
+        left = ask(page, "/logout")
+
+    assert [one.headers["end-user"] for one in said.asked] == [None, "jason", "jason"]
+    assert "Signed in as <b>jason</b>" in greeting
+    assert left == (303, "")
+
+
+def test_nobody_becomes_another_user_by_a_header_or_injects_one_by_a_name():
+    said = Recorder(reviews_of("v1"))
+    with running(said) as stars, running(page_with(reviews=f"http://{stars}")) as page:
+        ask(page, "/productpage", {"end-user": "jason"})
+        body = ask(page, "/productpage", {"cookie": "user=%3Cb%3Ea%0D%0Ax-evil%3A1"})[1]
+
+    assert [one.headers["end-user"] for one in said.asked] == [None, "bax-evil1"]
+    assert all(one.headers["x-evil"] is None for one in said.asked)
+    assert "<b>a" not in body
+
+
+def test_answers_keep_the_connection_and_have_a_length():
+    with running(details_v1()) as facts:
+        connection = http.client.HTTPConnection(facts, timeout=10)
+        statuses = []
+        for method, path in (("GET", "/details/0"), ("HEAD", "/details/0"), ("POST", "/nowhere")):
+            connection.request(method, path, body=b"x" * 70_000 if method == "POST" else None)
+            response = connection.getresponse()
+            response.read()
+            statuses.append((response.status, response.version, response.will_close))
+        connection.close()
+
+    assert statuses == [(200, 11, False), (200, 11, False), (404, 11, False)]
+
+
+def test_the_api_passes_on_what_the_others_say():
+    with running(details_v1()) as facts, running(page_with(f"http://{facts}")) as page:
+        found = [ask(page, f"/api/v1/products{path}")[0] for path in ("", "/0", "/0/reviews", "/9")]
+
+    assert found == [200, 200, 503, 404]
