@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ def command(**flags: Any) -> None:
 
     found = settings.load(flags)
     log.setup(level=found.log_level, style=found.log_format)
-    gc.set_threshold(50_000, 20, 100)
     try:
         _loop().run(app.run(found))
     except PlaitError as error:
