@@ -8,9 +8,7 @@ several addresses in a variable are separated by commas.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +115,8 @@ def _file(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[tuple[st
     path = Path(named) if named else _default_file(environ)
     if not named and not path.exists():
         return []
+    import tomllib  # the command line, which seldom needs it, is in a hurry
+
     try:
         return [(str(path), tomllib.loads(path.read_text()))]
     except OSError as error:
@@ -151,6 +151,8 @@ def _origin(place: str, name: str) -> str:
 def _parsed(name: str, value: Any, origin: str) -> Any:
     parse = _PARSERS.get(name)
     if parse is None:
+        import difflib
+
         near = difflib.get_close_matches(name, _PARSERS, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are: {', '.join(_PARSERS)}"
         raise SettingsError(f'{origin}: unknown setting "{name}"; {hint}')

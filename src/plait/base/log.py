@@ -6,12 +6,11 @@ are few, so that one search finds everything about one thing.
 
 from __future__ import annotations
 
-import logging
 import sys
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+if TYPE_CHECKING:  # the settings need the names below, and the command line is in a hurry
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 FIELDS: Final = frozenset({
     "address",  # host:port or unix:PATH
@@ -58,6 +57,10 @@ def setup(*, level: str = "info", style: str = "auto", stream: TextIO | None = N
         style: one of `FORMATS`.
         stream: is also asked whether it is a terminal.
     """
+    import logging
+
+    import structlog
+
     stream = stream or sys.stderr
     if style == "auto":
         style = "console" if stream.isatty() else "logfmt"
@@ -86,6 +89,8 @@ def check_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 
 def _renderers(style: str, stream: TextIO) -> list[Processor]:
+    import structlog
+
     if style == "console":
         return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     errors: list[Processor] = [structlog.processors.format_exc_info]
