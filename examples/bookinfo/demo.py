@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import shlex
 import signal
 import sys
@@ -326,6 +327,9 @@ def main() -> int:
         return run(given.place, _say)
     except DemoError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 1
+    except BrokenPipeError:  # nobody reads any more; all is stopped by now
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
