@@ -1,0 +1,119 @@
+"""The pages beside the objects, over a real store and engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from plait.base.clock import WallClock
+from plait.config import catalog, codec
+from plait.config.kinds.observed import Rejection
+from plait.config.meta import Key
+from plait.config.ports import Change
+from plait.config.record import Write
+from plait.config.store import Store
+from plait.serve.ads import Ads
+from plait.serve.pages import MeshPages
+from tests.support import istio
+
+REVIEWS = catalog.KINDS["VirtualService"].key("default", "reviews")
+
+
+def change(document: dict[str, Any]) -> Write:
+    found = codec.decode(document)
+    assert isinstance(found, Change)
+    return Write(key=found.key, change=found)
+
+
+def played(story: Callable[[Store, MeshPages], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = await Store.open(None, WallClock())
+        running = asyncio.ensure_future(store.run())
+        try:
+            await story(store, MeshPages(store, Ads(store)))
+        finally:
+            running.cancel()
+            await store.close()
+
+    asyncio.run(main())
+
+
+def words(pages: MeshPages, key: Key) -> dict[str, tuple[str, str]]:
+    return {c.type: (c.status, c.message) for c in pages.conditions(key)}
+
+
+def test_conditions_name_what_is_missing_and_forget_it_when_it_comes():
+    async def story(store: Store, pages: MeshPages) -> None:
+        entry = istio.entry("reviews", [("10.0.0.1", "v1")])
+        await store.commit([change(entry)])
+        await store.commit(
+            [change(istio.virtual_service("reviews", istio.weights("reviews", v1=100)))]
+        )
+        before = words(pages, REVIEWS)["Resolved"]
+        await store.commit([change(istio.rule("reviews", "v1"))])
+
+        assert before[0] == "False"
+        assert "PLT2004" in before[1]
+        assert words(pages, REVIEWS)["Resolved"][0] == "True"
+
+    played(story)
+
+
+def test_a_rejection_shows_envoys_words_until_it_goes():
+    async def story(store: Store, pages: MeshPages) -> None:
+        await store.commit([change(istio.virtual_service("reviews", {"route": [istio.to("x")]}))])
+        refused = Rejection(
+            digest="d", name="host", proxy="p", error="bad header", objects=(str(REVIEWS),)
+        )
+        await store.observe([("Rejection", "d", refused)])
+        with_it = words(pages, REVIEWS)
+        troubled = pages.status()["objects"][0]
+        await store.observe([("Rejection", "d", None)])
+
+        assert "bad header" in with_it["Rejected"][1]
+        assert troubled["rejections"] == [{"part": "host", "proxy": "p", "error": "bad header"}]
+        assert "Rejected" not in words(pages, REVIEWS)
+
+    played(story)
+
+
+def test_followers_are_told_of_objects_whose_standing_changed():
+    async def story(store: Store, pages: MeshPages) -> None:
+        await store.commit([change(istio.entry("reviews", [("10.0.0.1", "v1")]))])
+        route = istio.virtual_service("reviews", istio.weights("reviews", v1=100))
+        await store.commit([change(route)])
+        told: list[Key] = []
+        stop = pages.follow_conditions(told.append)
+        await asyncio.sleep(0.05)
+        told.clear()
+        await store.commit([change(istio.rule("reviews", "v1"))])
+        stop()
+
+        assert REVIEWS in told
+
+    played(story)
+
+
+def test_without_proxies_everything_is_delivered_and_says_so():
+    async def story(store: Store, pages: MeshPages) -> None:
+        await store.commit([change(istio.virtual_service("reviews", {"route": [istio.to("x")]}))])
+
+        page = await pages.delivered(store.revision)
+
+        assert (page["proxies"], page["rejections"]) == (0, [])
+        assert words(pages, REVIEWS)["Delivered"] == ("Unknown", "no proxy is connected")
+
+    played(story)
+
+
+@pytest.mark.parametrize("what", ["clusters", "all", "nonsense"])
+def test_the_configuration_of_nobody_is_nothing(what: str):
+    async def story(store: Store, pages: MeshPages) -> None:
+        del store
+        assert pages.config("nobody", what) is None
+        assert pages.why_resource("route", "80", "") is None
+
+    played(story)
