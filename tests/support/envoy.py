@@ -74,10 +74,11 @@ class Envoy:
         directory.chmod(0o777)
         path.chmod(0o644)
         self.log = directory / "envoy.log"
+        self._base_id = base_id()
         self._command = [
             *prefix,
             *(str(envoy_binary()), "-c", str(path), "--concurrency", "1"),
-            *("--base-id", base_id(), "-l", "warn", "--log-path", str(self.log)),
+            *("--base-id", self._base_id, "-l", "warn", "--log-path", str(self.log)),
         ]
 
     def __enter__(self) -> Self:
@@ -97,6 +98,7 @@ class Envoy:
             except subprocess.TimeoutExpired:
                 os.kill(self.process.pid, signal.SIGKILL)
                 self.process.wait(10)
+        Path(f"/dev/shm/envoy_shared_memory_{self._base_id}0").unlink(missing_ok=True)
 
     def admin(self, path: str, method: str = "GET") -> str:
         connection = Unix(self.admin_path)
