@@ -9,11 +9,10 @@ import pytest
 
 from tests.support import istio
 from tests.support.netns import needs_root, run
-from tests.support.scale import count
 from tests.support.world import Captured, captured
 
 pytestmark = needs_root
-REQUESTS = count(500, 2000)
+REQUESTS = 2000
 CALL = """
 import sys
 sys.path.insert(0, {root!r})

@@ -11,7 +11,7 @@ from tests.support.envoy import eventually
 from tests.support.scale import count
 from tests.support.world import Loopback, loopback
 
-REQUESTS = count(500, 2000)
+REQUESTS = 2000
 
 
 @pytest.fixture(scope="module")
