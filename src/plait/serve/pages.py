@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
+import msgspec
+
 from plait.base.query import Call, Drained, Failed
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.observed import Rejection
@@ -118,8 +120,13 @@ class MeshPages:
         return self._ads.proxies()
 
     def config(self, proxy: str, what: str) -> Any | None:
-        """What a proxy is sent, decoded; None: no such proxy or part."""
+        """What a proxy is sent, decoded; None: no such proxy or part.
+
+        Of its bootstrap only what it says of itself is known here.
+        """
         session = self._session(proxy)
+        if session is not None and what == "bootstrap":
+            return {"bootstrap": [msgspec.to_builtins(session.node)]}
         parts = list(PARTS) if what == "all" else [what]
         if session is None or session.placement is None or not set(parts) <= set(PARTS):
             return None

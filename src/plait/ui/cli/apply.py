@@ -25,13 +25,20 @@ over.  A bad document does not keep the others back; the exit code then is 1.
 @click.command(epilog=_EXAMPLE)
 @click.option("-f", "--filename", multiple=True, required=True, help="File, directory or -.")
 @click.option("-R", "--recursive", is_flag=True, help="Directories with all below them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@click.option(
+    "--dry-run",
+    is_flag=False,
+    flag_value="server",
+    default="none",
+    type=click.Choice(["none", "server"]),
+    help="Only say what would happen, as the server sees it.",
+)
 @common.namespace
 @waiting.option
 def command(
     filename: tuple[str, ...],
     recursive: bool,
-    dry_run: bool,
+    dry_run: str,
     namespace: str,
     wait: int | None,
 ) -> None:
@@ -40,12 +47,12 @@ def command(
     With --wait, return after every proxy has acknowledged the change: each later request
     follows it.
     """
-    run = _Run(common.client(), namespace, dry_run=dry_run)
+    run = _Run(common.client(), namespace, dry_run=dry_run == "server")
     for document in documents.read(filename, recursive=recursive):
         run.take(document)
     if not run.applied and not run.failed:
         raise click.ClickException(f"no objects in {', '.join(filename)}")
-    if wait is not None and run.revision and not dry_run:
+    if wait is not None and run.revision and dry_run == "none":
         waiting.until_delivered(run.api, run.revision, wait, objects=run.applied)
     if run.failed:
         raise SystemExit(1)
@@ -106,7 +113,7 @@ class _Run:
         ].get("resourceVersion")
         word = "created" if before is None else "unchanged" if same else "configured"
         kind = label.partition(".")[0]
-        click.echo(f"{kind}/{name} {word}" + (" (dry run)" if self._dry_run else ""))
+        click.echo(f"{kind}/{name} {word}" + (" (server dry run)" if self._dry_run else ""))
 
     def _live(self, path: str) -> dict[str, Any] | None:
         try:

@@ -15,6 +15,8 @@ import click
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 APPLY = "application/apply-patch+yaml"
+PATIENCE = 30.0
+"""Seconds that an answer may take where nothing else is said."""
 
 
 class Answer(NamedTuple):
@@ -77,28 +79,34 @@ class Client:
         *,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
     ) -> Answer:
-        """One request.
+        """One request; its answer may take `patience` seconds.
 
         Raises:
-            ClickException: nobody answers there.  RefusedError: the answer is an error.
+            ClickException: nobody answers there, or not as the API does.
+            RefusedError: the answer is an error.
         """
-        with self._answered(method, path, body, query, headers) as response:
-            data = response.read()
-            is_json = "json" in (response.getheader("content-type") or "")
-            warnings = tuple(_text(w) for w in response.headers.get_all("warning") or ())
-            answer = Answer(response.status, json.loads(data) if is_json else data, warnings)
+        with self._answered(_Request(method, path, body, query, headers, patience)) as response:
+            answer = self._read(response)
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer)
+        if isinstance(answer.body, bytes):
+            raise click.ClickException(f"what answers at {self.server} is no control plane")
         return answer
 
     def follow(
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The events of a watch, for ever."""
-        with self._answered("GET", path, None, {**query, "watch": "1"}, headers) as response:
+        """The events of a watch, for ever.
+
+        Raises:
+            ClickException: as `ask`.
+        """
+        watch = _Request("GET", path, None, {**query, "watch": "1"}, headers, patience=None)
+        with self._answered(watch) as response:
             if response.status >= http.HTTPStatus.BAD_REQUEST:
-                raise RefusedError(Answer(response.status, json.loads(response.read()), ()))
+                raise RefusedError(self._read(response))
             while line := response.readline():
                 line = line.removeprefix(b"data:").strip()
                 if line.startswith((b"{", b"[")):
@@ -135,43 +143,56 @@ class Client:
             f"unknown kind {document.get('kind')} of {document.get('apiVersion')}"
         )
 
+    @staticmethod
+    def _read(response: http.client.HTTPResponse) -> Answer:
+        data = response.read()
+        is_json = "json" in (response.getheader("content-type") or "")
+        warnings = tuple(_text(w) for w in response.headers.get_all("warning") or ())
+        return Answer(response.status, json.loads(data) if is_json else data, warnings)
+
     @contextmanager
-    def _answered(
-        self,
-        method: str,
-        path: str,
-        body: Any,
-        query: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
-    ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connection()
-        full = path + (f"?{urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body)
+    def _answered(self, asked: _Request) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connection(asked.patience)
+        full = asked.path + (f"?{urlencode(asked.query)}" if asked.query else "")
+        data = None if asked.body is None else json.dumps(asked.body)
         sent = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
-            connection.request(method, full, body=data, headers={**sent, **(headers or {})})
+            connection.request(
+                asked.method, full, body=data, headers={**sent, **(asked.headers or {})}
+            )
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise click.ClickException(
-                f"no control plane answers at {self.server} ({error}). "
+                f"no control plane answers at {self.server} ({_reason(error)}). "
                 "Start one with: plait serve, or name another with --server"
             ) from error
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, patience: float | None) -> http.client.HTTPConnection:
         if self.server.startswith("unix:"):
-            return _Unix(self.server.removeprefix("unix:"))
-        return http.client.HTTPConnection(self.server.removeprefix("http://").rstrip("/"))
+            return _Unix(self.server.removeprefix("unix:"), patience)
+        address = self.server.removeprefix("http://").rstrip("/")
+        return http.client.HTTPConnection(address, timeout=patience)
+
+
+class _Request(NamedTuple):
+    method: str
+    path: str
+    body: Any
+    query: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None
+    patience: float | None  # seconds; None: for ever
 
 
 class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
+    def __init__(self, path: str, patience: float | None) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -190,6 +211,10 @@ def _listed(group: Mapping[str, Any]) -> list[Resource]:
         )
         for one in newest["resources"]
     ]
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or "it hung up"
 
 
 def _text(header: str) -> str:

@@ -7,14 +7,15 @@ from typing import Any
 import click
 
 from plait.ui.cli import common, output
+from plait.ui.cli.client import Client, Resource
 
 _EXAMPLE = """
-Example: plait describe vs/reviews
+Examples: plait describe vs/reviews · plait describe vs
 """
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("what", nargs=-1, required=True, metavar="KIND NAME… | KIND/NAME…")
+@click.argument("what", nargs=-1, required=True, metavar="KIND [NAME…] | KIND/NAME…")
 @common.namespace
 def command(what: tuple[str, ...], namespace: str) -> None:
     """Show an object with its conditions, findings and conflicts, each at its place."""
@@ -22,11 +23,16 @@ def command(what: tuple[str, ...], namespace: str) -> None:
     status = api.ask("GET", "/plait/v1/status").body
     faults = api.ask("GET", "/plait/v1/faults").body
     for resource, names in common.named(api, what):
-        for name in names:
+        for name in names or _all(api, resource, namespace):
             found = api.ask("GET", resource.path(namespace, name)).body
             space = found["metadata"].get("namespace")
             key = f"{resource.kind} {space}/{name}" if space else f"{resource.kind} {name}"
             click.echo("\n".join(_lines(found, key, status, faults)))
+
+
+def _all(api: Client, resource: Resource, namespace: str) -> tuple[str, ...]:
+    page = api.ask("GET", resource.path(namespace)).body
+    return tuple(one["metadata"]["name"] for one in page["items"])
 
 
 def _lines(

@@ -120,21 +120,37 @@ def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form:
     resource, names = targets[0]
     wanted = {**query, **({"fieldSelector": f"metadata.name={names[0]}"} if names else {})}
     tabular = form in ("table", "wide")
-    head = True
-    events = api.follow(resource.path(scope), wanted, {"Accept": TABLE} if tabular else None)
-    layout: tuple[list[int], list[str]] | None = None
-    for event in events:
+    rows = _Rows(scope if resource.namespaced else "", wide=form == "wide")
+    for event in api.follow(resource.path(scope), wanted, {"Accept": TABLE} if tabular else None):
         body = event["object"]
-        if event["type"] in ("BOOKMARK", "ERROR"):
-            if event["type"] == "ERROR":
-                raise click.ClickException(body.get("message", "the watch ended"))
+        if event["type"] == "ERROR":
+            raise click.ClickException(body.get("message", "the watch ended"))
+        if event["type"] == "BOOKMARK":
             continue
-        if not tabular:
-            click.echo(output.data(body, form) if form != "name" else body["metadata"]["name"])
-            continue
-        if body.get("columnDefinitions"):
-            layout = output.columns(body, wide=form == "wide")
-        if layout is not None:
-            rows = [[row["cells"][i] for i in layout[0]] for row in body["rows"]]
-            click.echo(output.table(layout[1], rows, head=head))
-            head = False
+        if tabular:
+            click.echo(rows.shown(body))
+        elif form == "name":
+            click.echo(f"{resource.label}/{body['metadata']['name']}")
+        else:
+            click.echo(("---\n" if form == "yaml" else "") + output.data(body, form))
+    raise click.ClickException("the control plane ended the watch")
+
+
+class _Rows:
+    """The rows of a watch, under one header: only the first table of it has one."""
+
+    def __init__(self, scope: str | None, *, wide: bool) -> None:
+        self._scope = scope
+        self._wide = wide
+        self._places: list[int] = []
+        self._header: list[str] = []
+        self._is_first = True
+
+    def shown(self, page: dict[str, Any]) -> str:
+        """The rows of one event."""
+        if page.get("columnDefinitions"):
+            self._places, self._header = output.columns(page, wide=self._wide)
+        title = ["NAMESPACE", *self._header] if self._scope is None else self._header
+        rows = [_row(row, self._places, "", self._scope) for row in page["rows"]]
+        head, self._is_first = self._is_first, False
+        return output.table(title, rows, head=head)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
@@ -22,8 +24,30 @@ VERBS = {
 """Each verb is the module of that name; the texts stand here so that help imports none."""
 
 
+_INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
+
+
 class Verbs(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command line and exit; what is wrong is one line on the error stream.
+
+        The exit code is 1 for errors, 2 for a wrong command line, 130 after an interrupt.
+        """
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                click.echo(f"{error.ctx.get_usage()}\n", err=True)
+            click.echo(f"error: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of the table."""

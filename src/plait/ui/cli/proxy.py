@@ -43,7 +43,7 @@ def _options(function: Any) -> Any:
     return function
 
 
-@command.command()
+@command.command(short_help="Run a gateway.")
 @_options
 def gateway(**flags: Any) -> None:
     """Run a gateway: it listens where the Gateway objects that select its labels say."""
@@ -131,7 +131,7 @@ def _labels(written: str) -> dict[str, str]:
 _PARTS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
 
 
-@command.command()
+@command.command(short_help="Show what a proxy is sent.")
 @click.argument("what", type=click.Choice(_PARTS))
 @click.argument("proxy", required=False)
 @click.option(
@@ -167,7 +167,7 @@ def _short(page: dict[str, Any]) -> list[str]:
         "routes": ["ROUTE TABLE", "VIRTUAL HOSTS", "ROUTES FROM"],
         "clusters": ["CLUSTER", "TYPE", "FROM"],
         "endpoints": ["CLUSTER", "ENDPOINTS"],
-        "bootstrap": ["PROXY", "METADATA"],
+        "bootstrap": ["PROXY", "ROLE", "NAMESPACE", "LABELS"],
     }
     return [output.table(headers[part], found) for part, found in rows.items() if found]
 
@@ -198,7 +198,9 @@ def _line(part: str, one: dict[str, Any]) -> list[Any]:
             found = [e for group in one.get("endpoints", []) for e in group.get("lb_endpoints", [])]
             return [one["cluster_name"], ", ".join(map(_address, found[:6])) or "none"]
         case _:
-            return [_name(one), ", ".join(sorted(one.get("metadata", {})))]
+            said = one["identity"]
+            labels = ",".join(f"{name}={value}" for name, value in said["labels"])
+            return [_name(one), said["role"], said["namespace"], labels or "-"]
 
 
 def _tables(chain: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import click
 
+from plait.ui.cli import client
 from plait.ui.cli.client import Client, RefusedError
 
 PATIENCE = 30
@@ -32,7 +33,8 @@ def until_delivered(
     """
     query = {"revision": revision, "timeout": seconds}
     try:
-        page = api.ask("GET", "/plait/v1/delivered", query=query).body
+        patience = seconds + client.PATIENCE  # the server keeps the time
+        page = api.ask("GET", "/plait/v1/delivered", query=query, patience=patience).body
     except RefusedError as error:
         late = "; see: plait status" if error.answer.status in (408, 504) else ""
         raise click.ClickException(f"{error.message}{late}") from error
