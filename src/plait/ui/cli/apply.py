@@ -101,17 +101,16 @@ class _Run:
             return self._fail(f"{key} ({locator}): {error.message}")
         common.warn(warning for warning in answer.warnings if "PLT1007" not in warning)
         self.applied.append(key)
-        self.revision = max(self.revision, int(answer.body["metadata"]["resourceVersion"]))
+        # A dry run of a new object has no revision.
+        self.revision = max(self.revision, int(answer.body["metadata"].get("resourceVersion", 0)))
         self._report(resource.label, metadata["name"], before, answer.body)
         return None
 
     def _report(
         self, label: str, name: str, before: dict[str, Any] | None, after: Mapping[str, Any]
     ) -> None:
-        same = before is not None and before["metadata"].get("resourceVersion") == after[
-            "metadata"
-        ].get("resourceVersion")
-        word = "created" if before is None else "unchanged" if same else "configured"
+        is_same = before is not None and _content(before) == _content(after)
+        word = "created" if before is None else "unchanged" if is_same else "configured"
         kind = label.partition(".")[0]
         click.echo(f"{kind}/{name} {word}" + (" (server dry run)" if self._dry_run else ""))
 
@@ -132,6 +131,13 @@ class _Run:
     def _fail(self, text: str) -> None:
         self.failed = True
         click.echo(f"error: {text}", err=True)
+
+
+def _content(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The object without the server's book-keeping about it."""
+    own = ("managedFields", "resourceVersion", "generation")
+    metadata = {k: v for k, v in body["metadata"].items() if k not in own}
+    return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
 
 
 def _applicable(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""kubectl's JSONPath templates: text with expressions in braces.
+r"""kubectl's JSONPath templates: text with expressions in braces.
 
-``{.a.b}``, ``{.a[0]}``, ``{.a[*].b}``, ``{.a['x.y']}``, ``{..name}``, filters
-``{.items[?(@.kind=="Service")].metadata.name}``, ``{range .items[*]}…{end}``, ``{"text"}``.
+``{.a.b}``, ``{.a[0]}``, ``{.a[*].b}``, ``{.a.x\.y}``, ``{.a['x.y']}``, ``{.a['x','y']}``,
+``{..name}``, filters ``{.items[?(@.kind=="Service")].metadata.name}``,
+``{range .items[*]}…{end}``, ``{"text"}``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import click
 
 _STEP = re.compile(
     r"""\.\.(?P<deep>[\w-]+|\*)          # everywhere below
-      | \.(?P<name>[\w-]+|\*)            # a field
+      | \.(?P<name>(?:\\.|[\w/-])+|\*)   # a field; a backslash takes a dot as part of it
       | \[\?\(@(?P<path>[^=!<>)]*?)\s*(?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\)\]
-      | \[(?P<quoted>'[^']*'|"[^"]*")\]  # a field with any characters
+      | \[(?P<quoted>'[^']*'|"[^"]*"|'[^']*'(?:\s*,\s*'[^']*')+)\]  # fields with any characters
       | \[(?P<index>\*|-?\d+|-?\d*:-?\d*)\]
     """,
     re.VERBOSE,
 )
 _EXPRESSION = re.compile(r"\{((?:[^{}\"']|\"[^\"]*\"|'[^']*')*)\}")
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"'}
 
 
@@ -97,7 +99,11 @@ def select(path: str, value: Any) -> list[Any]:
         step = _STEP.match(path, place)
         if step is None:
             raise click.ClickException(f"jsonpath: cannot read {path[place:]!r}")
-        found = [one for each in found for one in _stepped(step, each)]
+        if step["quoted"]:
+            names = [a or b for a, b in _QUOTED.findall(step["quoted"])]
+            found = [one for name in names for each in found for one in _named(each, name)]
+        else:
+            found = [one for each in found for one in _stepped(step, each)]
         place = step.end()
     return found
 
@@ -110,12 +116,21 @@ def _stepped(step: re.Match[str], value: Any) -> Iterator[Any]:
         yield from (one for one in _items(value) if _holds(part, one))
     elif part["index"]:
         yield from _indexed(value, part["index"])
+    elif part["name"] == "*":
+        yield from _items(value)
     else:
-        name = part["name"] or part["quoted"][1:-1]
-        if name == "*" and part["name"]:
-            yield from _items(value)
-        elif isinstance(value, dict) and name in value:
+        name = part["name"].replace("\\", "")
+        if isinstance(value, dict) and name in value:
             yield value[name]
+
+
+def _named(value: Any, name: str) -> Iterator[Any]:
+    """The field of that name; if there is none, what the name selects as a path, as in kubectl."""
+    plain = name.replace("\\", "")
+    if isinstance(value, dict) and plain in value:
+        yield value[plain]
+    elif "." in name:
+        yield from select(name, value)
 
 
 def _indexed(value: Any, index: str) -> Iterator[Any]:
@@ -171,7 +186,10 @@ def _compared(left: Any, operator: str, right: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """As kubectl prints it: what is no text is JSON, dense and in the order of keys."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def _unescaped(text: str) -> str:

@@ -1,0 +1,64 @@
+"""kubectl's JSONPath, compared with what kubectl prints for the same object."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from plait.ui.cli.jsonpath import render
+
+PODS = {
+    "kind": "List",
+    "items": [
+        {
+            "kind": "Pod",
+            "metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "web"}},
+            "spec": {"containers": [{"name": "x", "ports": [80, 443]}, {"name": "y"}]},
+            "ready": True,
+            "restarts": 3,
+        },
+        {"kind": "Pod", "metadata": {"name": "b", "labels": {}}, "ready": False, "restarts": 0},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{.kind}", "List"),
+        ("kind", "kind"),
+        ("kind is {.kind}!", "kind is List!"),
+        ("{.items[*].metadata.name}", "a b"),
+        ("{.items[0].metadata.name}", "a"),
+        ("{.items[-1].metadata.name}", "b"),
+        ("{.items[0:1].metadata.name}", "a"),
+        ("{$.items[1].metadata.name}", "b"),
+        ("{.items[0].metadata.labels.app\\.kubernetes\\.io/name}", "web"),
+        ("{.items[0].metadata.labels['app.kubernetes.io/name']}", "web"),
+        ('{.items[?(@.metadata.name=="b")].restarts}', "0"),
+        ("{.items[?(@.restarts>1)].metadata.name}", "a"),
+        ("{.items[?(@.ready==true)].metadata.name}", "a"),
+        ("{.items[?(@.spec)].metadata.name}", "a"),
+        ('{range .items[*]}{.metadata.name}{"\\t"}{.restarts}{"\\n"}{end}', "a\t3\nb\t0\n"),
+        ("{.items[*].ready}", "true false"),
+        ("{.items[0].spec.containers[0].ports}", "[80,443]"),
+        ("{..name}", "a x y b"),
+        ("{.missing}", ""),
+        ("{.items[*]['kind', 'ready']}", "Pod Pod true false"),
+    ],
+)
+def test_a_template_prints_what_it_selects(template: str, expected: str):
+    assert expected == render(template, PODS)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{.a", "not closed"),
+        ("{.a[}", "cannot read"),
+        ("{range .items[*]}{.a}", "without {end}"),
+    ],
+)
+def test_what_cannot_be_read_is_said(template: str, said: str):
+    with pytest.raises(click.ClickException, match=said):
+        render(template, PODS)
