@@ -7,7 +7,7 @@ from typing import Any
 
 from plait.base.query import Call
 from plait.xds import wire
-from plait.xds.channel import Want
+from plait.xds.channel import NONE, Want
 from plait.xds.resource import CLUSTER, LISTENER, Absent, Answer, Present, Resource
 from plait.xds.wire import Payload
 
@@ -153,6 +153,7 @@ class SharedTopic:
 
     __slots__ = (
         "_payloads",
+        "_standing",
         "feeds",
         "key",
         "left_at",
@@ -175,17 +176,19 @@ class SharedTopic:
         self.watchers: set[Any] = set()
         self.left_at: float | None = None
         self._payloads: dict[Want, Payload] = {}
+        self._standing: tuple[dict[str, str], frozenset[str], frozenset[str]] | None = None
         self.refresh(1)
 
     def refresh(self, least: int) -> None:
         """Look at the feeds again; an empty topic that is known has the number `least`."""
         if all(feed.ready for feed in self.feeds):
             self.number = max((feed.number for feed in self.feeds), default=0) or least
-        self._payloads.clear()
+        self.forget()
 
     def forget(self) -> None:
-        """Drop what can be joined again."""
+        """Drop what can be worked out again."""
         self._payloads.clear()
+        self._standing = None
 
     def payload(self, want: Want) -> Payload:
         """The response that brings a stream to `number`."""
@@ -220,17 +223,25 @@ class SharedTopic:
 
     def compared(self, held: Mapping[str, str]) -> tuple[frozenset[str], frozenset[str]]:
         """Names to send to a client that holds these versions, and names to call removed."""
-        owed = set()
-        same = set()
+        if self._standing is None:
+            self._standing = self._stand()
+        versions, absent, pending = self._standing
+        if held == versions:  # what clients that come back mostly say
+            return absent, NONE
+        owed = absent.union(name for name, version in versions.items() if held.get(name) != version)
+        return owed, frozenset(held.keys() - versions.keys() - absent - pending)
+
+    def _stand(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
+        """Versions by name; names asked for that do not exist; names that are not known yet."""
+        versions, absent, pending = {}, set(), set()
         for name, entry in self._all():
-            resource = entry.resource
-            if resource is not None and held.get(name) != resource.version:
-                owed.add(name)
-            elif resource is not None or not entry.is_absent:
-                same.add(name)
+            if (resource := entry.resource) is not None:
+                versions[name] = resource.version
+            elif not entry.is_absent:
+                pending.add(name)
             elif name in self.names:
-                owed.add(name)
-        return frozenset(owed), frozenset(held.keys() - owed - same)
+                absent.add(name)
+        return versions, frozenset(absent), frozenset(pending)
 
     def _all(self) -> Iterator[tuple[str, Entry]]:
         """All members, each name once: the first feed wins."""

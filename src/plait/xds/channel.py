@@ -148,6 +148,11 @@ class Channel:
             and not (self.sending or self.owed or self.gone or self.refused)
         )
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is settled and nothing it holds waits to be compared."""
+        return not self.fresh and self.held is None and self.settled
+
     def behind(self) -> frozenset[str]:
         """Names in which the client differs from what it should have."""
         pending = self.topic.differing(self.acked, min(self.acked, self.cleared))

@@ -237,6 +237,9 @@ class Stream:
     def _push(self, now: float) -> list[Action]:
         actions: list[Action] = []
         for channel in self._channels.values():
+            if channel.idle:
+                channel.since = None
+                continue
             if not channel.sending and channel.topic.number and self._is_open(channel):
                 self._offer(channel, now, actions)
             if channel.settled:
