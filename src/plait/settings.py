@@ -159,7 +159,8 @@ def _parsed(name: str, value: Any, origin: str) -> Any:
     try:
         return parse(value)
     except ValueError as error:
-        raise SettingsError(f'{origin}: {name} must be {error}, not "{value}"') from None
+        said = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        raise SettingsError(f'{origin}: {name} must be {error}, not "{said}"') from None
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -11,9 +11,8 @@ from plait.base import log
 from plait.base.errors import PlaitError
 
 _EXAMPLE = """
-Serve what stands in a directory, and follow it:
-
-    plait serve -f mesh/ --data /tmp/plait
+Example, which serves what stands in a directory and follows it:
+plait serve -f mesh/ --data /tmp/plait
 """
 
 
@@ -25,14 +24,14 @@ Serve what stands in a directory, and follow it:
 @click.option("--api", multiple=True, help="Where the API is served: HOST:PORT or unix:PATH.")
 @click.option("--settings", type=Path, help="Settings file (TOML).")
 @click.option("--log-level", help="debug, info, warning or error.")
-@click.option("--log-format", help="text, json or auto.")
+@click.option("--log-format", help="auto, console, logfmt or json.")
 def command(**flags: Any) -> None:
     """Run the control plane until it is interrupted."""
     from plait import app, settings
 
-    found = settings.load(flags)
-    log.setup(level=found.log_level, style=found.log_format)
     try:
+        found = settings.load(flags)
+        log.setup(level=found.log_level, style=found.log_format)
         _loop().run(app.run(found))
     except PlaitError as error:
         raise click.ClickException(str(error)) from error

@@ -11,7 +11,7 @@ Example: plait store recover --data /var/lib/plait
 """
 
 
-@click.group()
+@click.group(epilog=_EXAMPLE)
 def command() -> None:
     """Look after the database."""
 

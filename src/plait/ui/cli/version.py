@@ -9,8 +9,12 @@ import click
 
 from plait.ui.cli import common, output
 
+_EXAMPLE = """
+Example: plait version -o json
+"""
 
-@click.command()
+
+@click.command(epilog=_EXAMPLE)
 @click.option(
     "-o", "--output", "form", type=click.Choice(["table", "json", "yaml"]), default="table"
 )

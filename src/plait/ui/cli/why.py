@@ -14,7 +14,7 @@ Example: plait why resource route 9080 --proxy web
 """
 
 
-@click.group()
+@click.group(epilog=_EXAMPLE)
 def command() -> None:
     """Explain a decision."""
 

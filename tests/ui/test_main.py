@@ -1,0 +1,134 @@
+"""How the command line behaves whatever the verb: help, errors, exit codes, what it imports."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from plait.ui.cli.main import VERBS
+from tests.support.plane import PLAIT, ROOT, free_port
+
+HEAVY = {"aiohttp", "envoy", "google", "grpc", "structlog", "uvloop", "yaml"}
+
+
+def run(*arguments: str, home: Path | None = None, **variables: str) -> tuple[int, str, str]:
+    environment = {**os.environ, **variables} | ({"HOME": str(home)} if home else {})
+    done = subprocess.run(
+        [*PLAIT, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def imported(code: str) -> set[str]:
+    """Top-level packages in memory after `code`."""
+    script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_help_imports_no_verb():
+    found = imported("import plait.ui.cli.main")
+
+    assert found.isdisjoint(HEAVY | {"msgspec"})
+
+
+def test_the_verbs_in_a_hurry_import_nothing_heavy():
+    found = imported("import plait.settings, plait.ui.cli.get, plait.ui.cli.status")
+
+    assert found.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str):
+    code, out, _ = run(verb, "--help")
+
+    assert code == 0
+    assert "Example" in out
+
+
+def test_a_wrong_command_line_exits_with_2_and_shows_the_usage():
+    code, _, err = run("get", "--colour", "vs")
+
+    assert code == 2
+    assert err.startswith("Usage: ")
+    assert err.splitlines()[-1].startswith("error: No such option")
+
+
+def test_an_absent_control_plane_is_named_with_the_way_out():
+    address = f"127.0.0.1:{free_port()}"
+
+    code, out, err = run("get", "vs", PLAIT_SERVER=address)
+
+    assert (code, out) == (1, "")
+    assert err == (
+        f"error: no control plane answers at http://{address} (Connection refused). "
+        "Start one with: plait serve, or name another with --server\n"
+    )
+
+
+def test_the_flag_counts_more_than_the_variable(tmp_path: Path):
+    _, _, err = run("--server", f"unix:{tmp_path}/x", "get", "vs", PLAIT_SERVER="127.0.0.1:1")
+
+    assert f"unix:{tmp_path}/x (No such file or directory)" in err
+
+
+def test_what_is_no_control_plane_is_no_traceback():
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<p>hello")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        code, _, err = run("get", "vs", PLAIT_SERVER=address)
+        server.shutdown()
+        thread.join()
+
+    assert (code, err) == (1, f"error: what answers at {address} is no control plane\n")
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    code, _, err = run("apply", "-f", str(tmp_path / "none.yaml"))
+
+    assert (code, err) == (1, f"error: there is no file or directory {tmp_path}/none.yaml\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str):
+    code, out, _ = run("completion", shell)
+
+    assert code == 0
+    assert "_PLAIT_COMPLETE" in out
+
+
+def test_a_client_alone_knows_its_version():
+    assert run("version", "--client")[1].startswith("client ")
+
+
+def test_a_wrong_setting_of_serve_is_one_line(tmp_path: Path):
+    code, _, err = run("serve", "--api", "nonsense", "--data", str(tmp_path), home=tmp_path)
+
+    assert code == 1
+    assert err.startswith("error: --api: ")
+    assert "Traceback" not in err
