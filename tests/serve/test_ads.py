@@ -1,75 +1,22 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from plait.base.clock import WallClock
 from plait.base.errors import AddressInUseError
-from plait.config.record import Write
-from plait.config.store import Store
 from plait.serve.ads import Ads
 from plait.xds import protos
 from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, PREFIX, ROUTES
 from tests.support import mesh
+from tests.support.served import serving
 from tests.support.xds_client import Client, connected, node
 
 REVIEWS = "outbound|9080||reviews.demo.svc.cluster.local"
 RATINGS = "outbound|9080||ratings.demo.svc.cluster.local"
-
-
-class Plane:
-    """A store and a discovery service in this process."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.ads = Ads(store)
-
-    @property
-    def address(self) -> str:
-        return self.ads.addresses[0]
-
-    async def put(self, *texts: str) -> int:
-        """Write YAML; the revision."""
-        changes = [change for text in texts for change in mesh.changes(text)]
-        await self.store.commit([Write(key=change.key, change=change) for change in changes])
-        return self.store.revision
-
-    async def until(self, holds: Callable[[], object], what: str) -> None:
-        """Wait until something holds, looked at whenever a client said something."""
-        news = asyncio.Event()
-        stop = self.ads.follow(news.set)
-        try:
-            async with asyncio.timeout(10):
-                while not holds():
-                    await news.wait()
-                    news.clear()
-        except TimeoutError:
-            raise AssertionError(f"{what} did not happen: {self.ads.proxies()}") from None
-        finally:
-            stop()
-
-
-@asynccontextmanager
-async def serving(*addresses: str, ready: bool = True) -> AsyncIterator[Plane]:
-    store = await Store.open(None, WallClock())
-    plane = Plane(store)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(store.run()),
-            group.create_task(plane.ads.serve(addresses or ("127.0.0.1:0",))),
-        ]
-        await plane.ads.started.wait()
-        try:
-            yield plane
-        finally:
-            for task in tasks:
-                task.cancel()
-    await store.close()
 
 
 def service(name: str, ip: str = "10.96.0.1") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from plait.base.query import Call
 from plait.xds import wire
 from plait.xds.channel import NONE, Want
-from plait.xds.resource import CLUSTER, LISTENER, Absent, Answer, Present, Resource
+from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, Absent, Answer, Present, Resource
 from plait.xds.wire import Payload
 
 _KEPT = 32  # responses kept of one topic while nothing changes
@@ -226,9 +226,11 @@ class SharedTopic:
         if self._standing is None:
             self._standing = self._stand()
         versions, absent, pending = self._standing
+        # that a cluster goes says enough of its endpoints
+        told = absent - held.keys() if self.type_url == ENDPOINTS else absent
         if held == versions:  # what clients that come back mostly say
-            return absent, NONE
-        owed = absent.union(name for name, version in versions.items() if held.get(name) != version)
+            return told, NONE
+        owed = told.union(name for name, version in versions.items() if held.get(name) != version)
         return owed, frozenset(held.keys() - versions.keys() - absent - pending)
 
     def _stand(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
@@ -307,6 +309,8 @@ class SharedTopic:
         """Whether the absence of a member is news to the client, and may be told now."""
         if name in want.owed:
             return True
+        if want.since and self.type_url == ENDPOINTS:
+            return False  # who has the cluster no more asks no more; nobody is told of both
         return want.removes if want.since else name in self.names
 
     def _died(self, since: int) -> Iterator[str]:
