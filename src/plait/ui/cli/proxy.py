@@ -19,21 +19,58 @@ def command() -> None:
     """Run one Envoy of a control plane, or show what one is sent."""
 
 
+def _address(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    del context, parameter
+    host, _, port = value.rpartition(":")
+    is_socket = value.startswith("unix:") and value != "unix:"
+    if value and not is_socket and not (host and port.isdecimal() and int(port) <= 65535):
+        raise click.BadParameter(f'"{value}" is not HOST:PORT or unix:PATH')
+    return value
+
+
+def _ips(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    import ipaddress
+
+    del context, parameter
+    try:
+        return tuple(str(ipaddress.ip_address(one)) for one in value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _options(function: Any) -> Any:
     given = (
-        click.option("--xds", default="127.0.0.1:15010", show_default=True, help="Control plane."),
+        click.option(
+            "--xds",
+            default="127.0.0.1:15010",
+            show_default=True,
+            callback=_address,
+            help="Control plane: HOST:PORT or unix:PATH.",
+        ),
         click.option("--name", help="Of the workload's instance; default: the role."),
         click.option("--namespace", default="default", show_default=True, help="Its namespace."),
         click.option("--labels", default="", help="Its labels, as app=web,version=v1."),
-        click.option("--ip", multiple=True, default=("127.0.0.1",), help="Its addresses."),
+        click.option(
+            "--ip", multiple=True, default=("127.0.0.1",), callback=_ips, help="Its addresses."
+        ),
         click.option("--service-account", default="default", help="Its service account."),
         click.option("--network", default="", help="Its network."),
+        click.option("--metadata", default="", help="More that it says of itself, as A=1,B=2."),
         click.option("--mesh-config", type=Path, help="File with MeshConfig: concurrency, drain."),
         click.option("--concurrency", type=click.IntRange(min=0), help="Workers; 0: all cores."),
-        click.option("--admin", default="", help="Envoy's own pages: HOST:PORT; default: hidden."),
+        click.option(
+            "--admin",
+            default="",
+            callback=_address,
+            help="Envoy's own pages: HOST:PORT; default: hidden.",
+        ),
         click.option("--admin-socket", default="", help="The same on a Unix socket."),
-        click.option("--stats", default="", help="HOST:PORT for Prometheus."),
-        click.option("--health", default="", help="HOST:PORT for /healthz/ready."),
+        click.option("--stats", default="", callback=_address, help="HOST:PORT for Prometheus."),
+        click.option(
+            "--health", default="", callback=_address, help="HOST:PORT for /healthz/ready."
+        ),
         click.option("--base-id", type=int, default=0, help="Keeps several Envoys apart."),
         click.option("--log-file", type=Path, help="Envoy's own words."),
         click.option("--log-level", default="warning", help="How much Envoy says."),
@@ -77,10 +114,11 @@ def _run(**flags: Any) -> None:
         name=name,
         namespace=flags["namespace"],
         addresses=tuple(flags["ip"]),
-        labels=_labels(flags["labels"]),
+        labels=_pairs(flags["labels"], "--labels"),
         interception=bootstrap.Interception(flags["interception"]),
         service_account=flags["service_account"],
         network=flags["network"],
+        metadata=_pairs(flags["metadata"], "--metadata"),
     )
     settings = bootstrap.Settings(
         proxy=who,
@@ -121,10 +159,10 @@ def _mesh(path: Path | None) -> Any:
     return found.default_config
 
 
-def _labels(written: str) -> dict[str, str]:
+def _pairs(written: str, flag: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in written.split(",") if part]
     if wrong := [key for key, sign, _ in pairs if not (sign and key)]:
-        raise click.UsageError(f'--labels: "{wrong[0]}" is no KEY=VALUE')
+        raise click.UsageError(f'{flag}: "{wrong[0]}" is no KEY=VALUE')
     return {key: value for key, _, value in pairs}
 
 
@@ -196,7 +234,7 @@ def _line(part: str, one: dict[str, Any]) -> list[Any]:
             return [one["name"], kind, metadata.get("plait", {}).get("origin", "-")]
         case "endpoints":
             found = [e for group in one.get("endpoints", []) for e in group.get("lb_endpoints", [])]
-            return [one["cluster_name"], ", ".join(map(_address, found[:6])) or "none"]
+            return [one["cluster_name"], ", ".join(map(_place, found[:6])) or "none"]
         case _:
             said = one["identity"]
             labels = ",".join(f"{name}={value}" for name, value in said["labels"])
@@ -208,7 +246,7 @@ def _tables(chain: dict[str, Any]) -> list[str]:
     return [rds["route_config_name"] for rds in found if rds]
 
 
-def _address(endpoint: dict[str, Any]) -> str:
+def _place(endpoint: dict[str, Any]) -> str:
     address = endpoint["endpoint"]["address"]
     if "pipe" in address:
         return str(address["pipe"]["path"])
