@@ -30,7 +30,13 @@ def free_port() -> int:
 class Plane:
     """``plait serve`` on free ports of loopback; it can be killed and started again."""
 
-    def __init__(self, directory: Path, *options: str, files: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        files: Path | None = None,
+        module: str = "plait.ui.cli.main",
+    ) -> None:
         self.directory = directory
         self.data = directory / "data"
         self.xds = f"127.0.0.1:{free_port()}"
@@ -38,7 +44,8 @@ class Plane:
         self.log = directory / "serve.log"
         watched = ("-f", str(files)) if files else ()
         own = ("--data", str(self.data), "--xds", self.xds, "--api", self.api)
-        self._command = [*PLAIT, "serve", *own, *watched, *options]
+        command = (sys.executable, "-m", module, "serve")
+        self._command = [*command, *own, *watched, *options]
         self.environment = {
             **os.environ,
             "PLAIT_SERVER": f"http://{self.api}",

@@ -43,6 +43,13 @@ def reasons(memo: Memo, exists: Callable[[str, Any], bool]) -> Reason:
     return _Tree(exists).query(memo, DEPTH)
 
 
+def objects(memo: Memo) -> set[Key]:
+    """The objects that a call read itself, and those that its arguments name."""
+    read = {key for _, key in (one.label for one in memo.reads if not isinstance(one, Memo))}
+    named = {getattr(argument, "key", argument) for argument in memo.call[1]}
+    return {one for one in (*read, *named) if isinstance(one, Key)}
+
+
 class _Tree:
     def __init__(self, exists: Callable[[str, Any], bool]) -> None:
         self._exists = exists

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from plait.base.query import Call, Drained, Failed
 from plait.config.diagnostics import Diagnostic, Severity
@@ -64,9 +65,7 @@ class MeshPages:
         record = self._store.record(key)
         if record is None or key.kind not in status.CHECKS:
             return ()
-        standing = self._store.engine.attempt(status.standing, key)
-        if isinstance(standing, Failed):
-            return (_accepted(record), _broken(standing.error))
+        standing = self._standing(key)
         found = [_accepted(record), _resolved(standing.findings), self._delivered(record)]
         if standing.rejections:
             found.append(_rejected(standing))
@@ -75,6 +74,22 @@ class MeshPages:
     def follow_conditions(self, changed: Callable[[Key], None]) -> Callable[[], None]:
         """Call back with each object whose findings or rejections changed, until stopped."""
         return _Follower(self._store, changed).stop
+
+    def _standing(self, key: Key) -> status.Standing:
+        """How an object stands, with the queries that read it and raise (PLT9001)."""
+        engine = self._store.engine
+        found = engine.attempt(status.standing, key)
+        standing = status.Standing() if isinstance(found, Failed) else found
+        errors = engine.failures()
+        if not errors:
+            return standing
+        raised = {
+            str(e): e
+            for call, e in errors.items()
+            if key in explain.objects(engine.why(call[0], *call[1]))
+        }
+        ours = tuple(_internal(key, error) for error in raised.values())
+        return structs.replace(standing, findings=ours + standing.findings)
 
     def _delivered(self, record: Record) -> Condition:
         progress = self._progress()
@@ -229,11 +244,7 @@ class MeshPages:
     def _troubled(self) -> Iterator[dict[str, Any]]:
         for record in self._records():
             key = record.key
-            standing = self._store.engine.attempt(status.standing, key)
-            if isinstance(standing, Failed):
-                broken = [_told(record, _internal(key, standing.error))]
-                yield {"object": str(key), "findings": broken, "rejections": []}
-                continue
+            standing = self._standing(key)
             found = [*record.problems, *standing.findings]
             if found or standing.rejections:
                 yield {
@@ -347,16 +358,12 @@ def _rejected(standing: status.Standing) -> Condition:
     return _condition("Rejected", "True", "PLT9002", f"Envoy refused {said}")
 
 
-def _broken(error: Exception) -> Condition:
-    return _condition("Resolved", "Unknown", "PLT9001", f"an internal error: {error}")
-
-
 def _internal(key: Key, error: Exception) -> Diagnostic:
     return Diagnostic(
         code="PLT9001",
         severity=Severity.ERROR,
         subject=key,
-        message=f"an internal error keeps the last good value in force: {error}",
+        message=f"an internal error keeps the last good value in force, else 503: {error!r}",
     )
 
 
