@@ -194,7 +194,11 @@ class Client:
         nonce = "" if self.delta else self.nonces.get(url, "")
         return self.say(
             Request(
-                type_url=url, names=wanted, unsubscribed=drop, initial=initial or {}, nonce=nonce
+                type_url=url,
+                names=frozenset(wanted),
+                unsubscribed=frozenset(drop),
+                initial=initial or {},
+                nonce=nonce,
             )
         )
 
@@ -202,7 +206,7 @@ class Client:
         """Acknowledge the last response of a type."""
         url = SHORT[kind]
         wanted = () if self.delta else self._wanted[url]
-        return self.say(Request(type_url=url, nonce=self.nonces[url], names=wanted))
+        return self.say(Request(type_url=url, nonce=self.nonces[url], names=frozenset(wanted)))
 
     def nack(self, kind: str, text: str = "no") -> list[Said]:
         """Refuse the last response of a type."""

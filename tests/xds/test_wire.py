@@ -70,7 +70,11 @@ def test_a_delta_request_is_read_whole_the_first_time():
     got = wire.read_delta(request.SerializeToString(), first=True)
 
     assert got.node.id == "me"
-    assert (got.type_url, got.names, got.unsubscribed) == (ENDPOINTS, ("a", "b"), ("c",))
+    assert (got.type_url, sorted(got.names), sorted(got.unsubscribed)) == (
+        ENDPOINTS,
+        ["a", "b"],
+        ["c"],
+    )
     assert (got.initial, got.error, got.nonce) == ({"a": "1"}, None, "")
 
 
@@ -93,3 +97,41 @@ def test_garbage_is_malformed(data: bytes):
     for first in (True, False):
         with pytest.raises(wire.Malformed):
             wire.read_delta(data, first=first)
+
+
+def test_a_long_request_that_clients_send_alike_is_decoded_once():
+    names = [f"cluster-{number}" for number in range(200)]
+    reader = wire.Reader()
+
+    def said(node: str, **fields: object) -> wire.Request:
+        request = protos.DeltaDiscoveryRequest(
+            node=protos.Node(id=node),
+            type_url=ENDPOINTS,
+            resource_names_subscribe=names,
+            **fields,
+        )
+        return reader.read(request.SerializeToString(), delta=True, first=False)
+
+    one = said("one")
+
+    assert said("two") is one
+    assert one.names == set(names)
+    assert said("three", response_nonce="1").nonce == "1"
+    assert said("four", initial_resource_versions={"a": "1"}).initial == {"a": "1"}
+
+
+def test_requests_of_the_two_protocols_are_not_taken_for_each_other():
+    body = protos.DiscoveryRequest(type_url=ENDPOINTS, resource_names=["a" * 2_000])
+    data = body.SerializeToString()
+    reader = wire.Reader()
+
+    assert reader.read(data, delta=False, first=False).names == {"a" * 2_000}
+    with pytest.raises(wire.Malformed):
+        reader.read(data, delta=True, first=False)
+
+
+def test_a_response_knows_which_names_it_does_not_speak_of():
+    payload = wire.Payload(b"", {"a": cluster("a")}, ("gone",))
+
+    assert payload.without(frozenset({"a", "b", "gone"})) == {"b"}
+    assert payload.without(frozenset({"c"})) == {"c"}

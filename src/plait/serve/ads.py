@@ -22,7 +22,7 @@ from plait.serve.feeds import Hub, Plan
 from plait.serve.refusals import Refusals
 from plait.serve.session import ProxyState, Session
 from plait.xds import subscriptions
-from plait.xds.wire import Payload
+from plait.xds.wire import Payload, Reader
 
 SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 SLICE = 64
@@ -55,7 +55,7 @@ class Ads:
     """The discovery service.
 
     Attributes:
-        hub: what sessions share.
+        hub, reader: what sessions share.
         addresses: where it listens, with the ports that were chosen; empty before it does.
         started: set when it listens.
     """
@@ -68,6 +68,7 @@ class Ads:
         plan: Plan = subscriptions,
     ) -> None:
         self.hub = Hub(store, place, plan)
+        self.reader = Reader()
         self.addresses: tuple[str, ...] = ()
         self.started = asyncio.Event()
         self._store = store

@@ -11,11 +11,10 @@ from plait.mesh import ir
 from plait.serve import identity
 from plait.serve.feeds import Hub
 from plait.serve.topics import SharedTopic
-from plait.xds import wire
 from plait.xds.channel import Channel, Topic
 from plait.xds.resource import PREFIX
 from plait.xds.stream import Accepted, Action, Refused, Send, Stream
-from plait.xds.wire import Malformed, Payload, Request
+from plait.xds.wire import Malformed, Payload, Reader, Request
 
 _BEFORE = 100  # requests taken before the proxy's place is known
 
@@ -36,6 +35,7 @@ class Desk(Protocol):
     """What sessions of one server share."""
 
     hub: Hub
+    reader: Reader
 
     def now(self) -> float:
         """Seconds since some moment; never goes back."""
@@ -130,9 +130,9 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Take a request; one that cannot be understood ends the stream."""
-        read = wire.read_delta if self._delta else wire.read_state
         try:
-            self._receive(read(data, first=self.node is None))
+            request = self._desk.reader.read(data, delta=self._delta, first=self.node is None)
+            self._receive(request)
         except Malformed as error:
             self._link.fail(str(error))
 

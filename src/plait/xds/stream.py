@@ -143,7 +143,7 @@ class Stream:
     def _open(self, request: Request) -> Channel:
         if request.type_url not in PUSH_ORDER:
             raise Malformed(f'unknown resource type "{request.type_url}"')
-        names = frozenset(request.names) - {"*"}
+        names = _named(request.names)
         legacy = not names and request.type_url in _WILDCARDS
         wildcard = "*" in request.names or legacy
         topic = self._topics.topic(request.type_url, names, wildcard=wildcard)
@@ -155,14 +155,14 @@ class Stream:
 
     def _subscribe(self, channel: Channel, request: Request) -> None:
         if not self._delta:
-            self._subscribe_whole(channel, frozenset(request.names))
+            self._subscribe_whole(channel, request.names)
         elif request.names or request.unsubscribed:
             self._subscribe_some(channel, request)
 
     def _subscribe_whole(self, channel: Channel, names: frozenset[str]) -> None:
         topic = channel.topic
         wildcard = "*" in names or (not names and topic.wildcard)
-        names -= {"*"}
+        names = _named(names)
         if names == topic.names and wildcard == topic.wildcard:
             return
         channel.owed |= names - topic.names
@@ -170,7 +170,7 @@ class Stream:
 
     def _subscribe_some(self, channel: Channel, request: Request) -> None:
         topic = channel.topic
-        added, dropped = frozenset(request.names), frozenset(request.unsubscribed)
+        added, dropped = request.names, request.unsubscribed
         names = (topic.names | added) - dropped - {"*"}
         if channel.type_url == ENDPOINTS:
             self._awaited -= dropped
@@ -226,9 +226,9 @@ class Stream:
     def _progress(self, channel: Channel, payload: Payload, now: float) -> None:
         """Move on in the wait for endpoints of new clusters and tables of new listeners."""
         if channel.type_url == ENDPOINTS:
-            self._awaited = self._awaited.difference(payload.names)
+            self._awaited = payload.without(self._awaited)
         elif channel.type_url == ROUTES:
-            self._tables = self._tables.difference(payload.names)
+            self._tables = payload.without(self._tables)
         if self.deadline is not None:
             self.deadline = now + WARMING if self._awaited or self._tables else None
 
@@ -319,8 +319,13 @@ class Stream:
     def _await(self, needs: frozenset[str], number: int, now: float) -> None:
         """Hold back listeners and routes until these endpoints are acknowledged."""
         self._awaited_at = self._awaited_at if self._awaited else number
-        self._awaited |= needs
+        self._awaited = self._awaited | needs if self._awaited else needs  # shared if it can be
         self.deadline = now + PATIENCE
         endpoints = self._channels.get(ENDPOINTS)
         if endpoints is not None:
             endpoints.owed |= frozenset(filter(endpoints.topic.has, needs))
+
+
+def _named(names: frozenset[str]) -> frozenset[str]:
+    """Names without that of the wildcard; the same set if it is not there."""
+    return names - {"*"} if "*" in names else names

@@ -18,6 +18,8 @@ from plait.xds import protos
 from plait.xds.resource import CLUSTER, PREFIX, Resource, varint
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_LONG, _LONGEST = 1_000, 500_000  # bytes of requests that are worth remembering
+_SEEN = 16  # of them that are
 _CLUSTER_TYPE, _CLUSTER_EDS = 2, 3  # Cluster.type and its value for endpoint discovery
 
 
@@ -37,8 +39,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
     type_url: str
     nonce: str = ""
-    names: tuple[str, ...] = ()
-    unsubscribed: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    unsubscribed: frozenset[str] = frozenset()
     initial: Mapping[str, str] = _NOTHING
     error: str | None = None
     node: Any = None
@@ -57,7 +59,17 @@ class Payload:
         entries: what its maker remembers about the resources, by name.
     """
 
-    __slots__ = ("_data", "_last", "accepted", "entries", "needs", "removed", "resources", "tables")
+    __slots__ = (
+        "_data",
+        "_last",
+        "_left",
+        "accepted",
+        "entries",
+        "needs",
+        "removed",
+        "resources",
+        "tables",
+    )
 
     def __init__(
         self,
@@ -71,6 +83,7 @@ class Payload:
         self.entries = entries
         self._data = data
         self._last: tuple[str, bytes] = ("", b"")
+        self._left: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.resources = resources
         self.removed = removed
         self.needs = frozenset(n for n, r in resources.items() if n in known and _asks(r))
@@ -87,6 +100,12 @@ class Payload:
         """All names it speaks of."""
         yield from self.resources
         yield from self.removed
+
+    def without(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of `names` that it does not speak of; streams share the sets they ask with."""
+        if self._left[0] is not names:
+            self._left = (names, names.difference(self.resources, self.removed))
+        return self._left[1]
 
     def message(self, nonce: str) -> bytes:
         """The whole response; streams that choose the same nonce share its bytes."""
@@ -132,8 +151,8 @@ def read_delta(data: bytes, *, first: bool) -> Request:
     return Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
-        names=tuple(message.resource_names_subscribe),
-        unsubscribed=tuple(message.resource_names_unsubscribe),
+        names=frozenset(message.resource_names_subscribe),
+        unsubscribed=frozenset(message.resource_names_unsubscribe),
         initial=dict(message.initial_resource_versions) or _NOTHING,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node=message.node if first and message.HasField("node") else None,
@@ -150,10 +169,42 @@ def read_state(data: bytes, *, first: bool) -> Request:
     return Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
-        names=tuple(message.resource_names),
+        names=frozenset(message.resource_names),
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node=message.node if first and message.HasField("node") else None,
     )
+
+
+class Reader:
+    """Decodes requests; a long one that many clients send alike is decoded once.
+
+    Envoy names what it subscribes to in order, so proxies with the same clusters ask for endpoints
+    in the same bytes.  The versions that it holds come in no order: those are never alike.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[bool, str], tuple[bytes, Request]] = {}
+
+    def read(self, data: bytes, *, delta: bool, first: bool) -> Request:
+        """Decode a request of a stream, `delta` or state of the world; the first with its node.
+
+        Raises:
+            Malformed: it is none.
+        """
+        read = read_delta if delta else read_state
+        if first or not _LONG < len(data) < _LONGEST:
+            return read(data, first=first)
+        body = _behind(data, b"\x0a" if delta else b"\x0a\x12")
+        key = (delta, digest(body))
+        same, request = self._seen.get(key, (b"", None))
+        if request is not None and same == body:
+            return request
+        request = read(body, first=False)
+        if not request.initial:
+            self._seen[key] = (body, request)
+            if len(self._seen) > _SEEN:
+                del self._seen[next(iter(self._seen))]
+        return request
 
 
 def _parse(cls: Any, data: bytes) -> Any:
