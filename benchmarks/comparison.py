@@ -13,7 +13,7 @@ from benchmarks import machine
 
 Figures = dict[str, list[float]]
 """What was measured by name: seconds and bytes, one for each round."""
-_FACTORS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "B": 1.0, "KB": 1e-3}
+_FACTORS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "B": 1.0, "KB": 1e-3, "MB": 1e-6}
 
 
 class Options(Struct, frozen=True, kw_only=True):

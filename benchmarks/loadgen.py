@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ from plait.xds import protos
 from plait.xds.resource import PREFIX, ROUTES
 
 _AT_ONCE = 50  # connections opened between two looks at what arrived
+_ORDERS = 64  # in which clients name what they hold
 _RETRY = 0.02  # seconds between two attempts to reach a server that is gone
 _PATIENCE = 180.0  # seconds until a benchmark is given up
 
@@ -50,8 +52,8 @@ class Fleet:
         host, _, port = address.rpartition(":")
         self._where = (host, int(port))
         self._count = count
-        self._asks = {url: request(url, known.names[url]) for url in ORDER}
-        self._resumes = tuple(_resume(url, known) for url in ORDER)
+        self._asks = {url: request(url, tuple(sorted(known.names[url]))) for url in ORDER}
+        self._resumes = [tuple(_resume(url, known) for url in ORDER) for _ in range(_ORDERS)]
         self._next = dict(pairwise(ORDER))
         self._asked: set[tuple[GrpcStream, str]] = set()
         self._goal = ("", 0)
@@ -92,7 +94,7 @@ class Fleet:
             client = await self._open()
             self._asked |= {(client, url) for url in ORDER}
             who = request("", node=node(number))  # joined, they are one message
-            for resume in self._resumes:
+            for resume in self._resumes[number % _ORDERS]:
                 client.send(who + resume)
                 who = b""
             client.send(marker)
@@ -221,9 +223,17 @@ def _say(fields: dict[str, Any]) -> None:
 
 
 def _resume(type_url: str, known: Known) -> bytes:
-    """What a client says first of a type after it was connected before."""
-    held = known.versions[type_url]
-    return request(type_url, known.names[type_url], initial_resource_versions=held)
+    """What a client says first of a type after it was connected before.
+
+    Envoy names what it subscribes to in order, and what it holds in no order.
+    """
+    asked = request(type_url, tuple(sorted(known.names[type_url])))
+    entries = [
+        request("", initial_resource_versions={name: version})
+        for name, version in known.versions[type_url].items()
+    ]
+    random.shuffle(entries)
+    return b"".join((asked, *entries))
 
 
 def _read(tail: bytes) -> tuple[str, str]:

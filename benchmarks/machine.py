@@ -34,6 +34,12 @@ def rss(pid: int) -> int:
     return pages * resource.getpagesize()
 
 
+def most_rss(pid: int) -> int:
+    """Greatest resident memory of a process so far, in bytes."""
+    fields = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return next(int(words[1]) for words in fields if words[:1] == ["VmHWM:"]) * 1024
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process has used, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import comparison, control_plane
+from benchmarks import comparison, control_plane, machine
 from benchmarks.comparison import Figures, Options, Row
 from benchmarks.control_plane import BareServer, Cost, Plait, Served
 from benchmarks.loadgen import Loadgen
@@ -41,6 +41,7 @@ async def measure(server: Served, again: Served, known: Path, count: int, into: 
         into["start"].append(opened - killed)
         into["seconds"].append(last - opened)
         into["cpu"].append(cost.seconds() / count)
+        into["most"].append(machine.most_rss(again.pid))
         sizes = (await loadgen.ask("tally"))["bytes"]
         into["size"].append(sum(size for url, size in sizes.items() if url != MARKER) / count)
         await loadgen.stop()
@@ -64,6 +65,7 @@ def rows(found: Options, *, scoped: bool) -> list[Row]:
         ("start", "killed → listens again", "s"),
         ("seconds", "listens → all in sync", "s"),
         ("cpu", "CPU per proxy", "ms"),
+        ("most", "most memory of the process", "MB"),
         ("size", "bytes of configuration per proxy", "B"),
     ):
         istiod = _ISTIOD[scoped].get(key, "")
