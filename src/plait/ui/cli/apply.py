@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import http
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import click
 
@@ -11,18 +12,19 @@ from plait.config import codec
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.document import Document
 from plait.config.ports import Fault
-from plait.ui.cli import common, documents, waiting
-from plait.ui.cli.client import APPLY, Client, RefusedError
+from plait.ui.cli import common, documents, owners, waiting
+from plait.ui.cli.client import APPLY, JSON_PATCH, Client, RefusedError, Resource
 
 _EXAMPLE = """
 Example: plait apply -f mesh/ --wait
 
-Server-side apply is used, as manager "plait"; what another manager set differently is taken
-over.  A bad document does not keep the others back; the exit code then is 1.
+Server-side apply is used, as manager "plait".  What kubectl set is taken over; what another
+program set differently is a conflict, unless --force-conflicts is given.  A bad document does not
+keep the others back; the exit code then is 1.
 """
 
 
-@click.command(epilog=_EXAMPLE)
+@click.command(epilog=_EXAMPLE, cls=waiting.Command)
 @click.option("-f", "--filename", multiple=True, required=True, help="File, directory or -.")
 @click.option("-R", "--recursive", is_flag=True, help="Directories with all below them.")
 @click.option(
@@ -33,12 +35,14 @@ over.  A bad document does not keep the others back; the exit code then is 1.
     type=click.Choice(["none", "server"]),
     help="Only say what would happen, as the server sees it.",
 )
+@click.option("--force-conflicts", is_flag=True, help="Take over what other programs set.")
 @common.namespace
 @waiting.option
 def command(
     filename: tuple[str, ...],
     recursive: bool,
     dry_run: str,
+    force_conflicts: bool,
     namespace: str,
     wait: int | None,
 ) -> None:
@@ -47,101 +51,217 @@ def command(
     With --wait, return after every proxy has acknowledged the change: each later request
     follows it.
     """
-    run = _Run(common.client(), namespace, dry_run=dry_run == "server")
-    for document in documents.read(filename, recursive=recursive):
-        run.take(document)
-    if not run.applied and not run.failed:
+    found = [
+        _item(document, namespace) for document in documents.read(filename, recursive=recursive)
+    ]
+    if not found:
         raise click.ClickException(f"no objects in {', '.join(filename)}")
+    api = common.client()
+    api.resources()  # that nobody answers is said once
+    run = _Run(_Sender(api, dry_run=dry_run == "server", force=force_conflicts))
+    for wave in _waves(found):
+        run.take(wave)
     if wait is not None and run.revision and dry_run == "none":
-        waiting.until_delivered(run.api, run.revision, wait, objects=run.applied)
+        waiting.until_delivered(api, run.revision, wait, objects=run.applied)
     if run.failed:
         raise SystemExit(1)
+
+
+class _Item(NamedTuple):
+    """A document on its way.
+
+    Attributes:
+        said: lines for the error stream, found when it was read.
+        known: problems among them, as the API would repeat them.
+        body: what is sent; None: nothing, the document has an error.
+    """
+
+    said: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    key: str = ""
+    locator: str = ""
+    body: dict[str, Any] | None = None
+
+
+class _Outcome(NamedTuple):
+    """What became of one object; a dry run of a new object has no revision."""
+
+    line: str = ""
+    warnings: tuple[str, ...] = ()
+    revision: int = 0
+    error: str = ""
+
+
+def _item(document: Document | Fault, namespace: str) -> _Item:
+    """Read one document; what is wrong with it is said at its place."""
+    if isinstance(document, Fault):
+        return _Item((f"error: {document.origin.locator}: {document.problem}",))
+    change = codec.decode(document, default_namespace=namespace, source="files")
+    if isinstance(change, Fault):
+        return _Item((f"error: {change.origin.locator}: {change.problem}",))
+    return _Item(
+        said=tuple(_placed(problem, document) for problem in change.problems),
+        known=tuple(str(problem) for problem in change.problems),
+        key=str(change.key),
+        locator=document.locator,
+        body=None if change.object is None else change.document,
+    )
+
+
+def _placed(problem: Diagnostic, document: Document) -> str:
+    word = "error" if problem.severity is Severity.ERROR else "warning"
+    return f"{word}: {problem.locator or document.locator}: {problem.subject}: {problem}"
+
+
+def _waves(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """Items that may be on their way together: not two of one object."""
+    wave: list[_Item] = []
+    for item in items:
+        if len(wave) >= common.AT_ONCE or any(item.key and item.key == other.key for other in wave):
+            yield wave
+            wave = []
+        wave.append(item)
+    yield wave
 
 
 class _Run:
     """One apply: what was done so far."""
 
-    def __init__(self, api: Client, namespace: str, *, dry_run: bool) -> None:
-        self.api = api
+    def __init__(self, sender: _Sender) -> None:
         self.revision = 0
         self.applied: list[str] = []
         self.failed = False
-        self._namespace = namespace
-        self._dry_run = dry_run
+        self._send = sender.send
+        self._warned: set[str] = set()
 
-    def take(self, document: Document | Fault) -> None:
-        """Apply one document; what is wrong with it is said."""
-        if isinstance(document, Fault):
-            return self._fail(f"{document.origin.locator}: {document.problem}")
-        change = codec.decode(document, default_namespace=self._namespace, source="files")
-        if isinstance(change, Fault):
-            return self._fail(f"{change.origin.locator}: {change.problem}")
-        for problem in change.problems:
-            self._say(problem, document)
-        if change.object is None:
+    def take(self, wave: list[_Item]) -> None:
+        """Apply some documents together; what came of each is said in their order."""
+        for item, outcome in zip(wave, common.together(self._send, wave), strict=True):
+            for line in item.said:
+                click.echo(line, err=True)
+            if outcome is None:
+                self.failed = True
+            else:
+                self._report(item, outcome)
+
+    def _report(self, item: _Item, outcome: _Outcome) -> None:
+        new = [w for w in outcome.warnings if w not in self._warned and w not in item.known]
+        self._warned.update(new)
+        common.warn(new)
+        if outcome.error:
             self.failed = True
+            click.echo(f"error: {item.key} ({item.locator}): {outcome.error}", err=True)
+            return
+        self.applied.append(item.key)
+        self.revision = max(self.revision, outcome.revision)
+        click.echo(outcome.line)
+
+
+class _Sender:
+    """Sends objects; called by several threads."""
+
+    def __init__(self, api: Client, *, dry_run: bool, force: bool) -> None:
+        self._api = api
+        self._dry_run = dry_run
+        self._force = force
+
+    def send(self, item: _Item) -> _Outcome | None:
+        """Apply one object; None: there is nothing to send."""
+        if item.body is None:
             return None
-        return self._send(str(change.key), document.locator, change.document or {})
-
-    def _send(self, key: str, locator: str, body: dict[str, Any]) -> None:
         try:
-            resource = self.api.of_kind(body)
-            metadata = body["metadata"]
-            path = resource.path(metadata.get("namespace"), metadata["name"])
-            before = self._live(path)
-            answer = self.api.ask(
-                "PATCH",
-                path,
-                _applicable(body),
-                query={"fieldManager": "plait", "force": "true", "fieldValidation": "Ignore"}
-                | ({"dryRun": "All"} if self._dry_run else {}),
-                headers={"Content-Type": APPLY},
-            )
+            return self._applied(_applicable(item.body))
         except click.ClickException as error:
-            return self._fail(f"{key} ({locator}): {error.message}")
-        common.warn(warning for warning in answer.warnings if "PLT1007" not in warning)
-        self.applied.append(key)
-        # A dry run of a new object has no revision.
-        self.revision = max(self.revision, int(answer.body["metadata"].get("resourceVersion", 0)))
-        self._report(resource.label, metadata["name"], before, answer.body)
-        return None
+            return _Outcome(error=error.message)
 
-    def _report(
-        self, label: str, name: str, before: dict[str, Any] | None, after: Mapping[str, Any]
-    ) -> None:
-        is_same = before is not None and _content(before) == _content(after)
-        word = "created" if before is None else "unchanged" if is_same else "configured"
-        kind = label.partition(".")[0]
-        click.echo(f"{kind}/{name} {word}" + (" (server dry run)" if self._dry_run else ""))
+    def _applied(self, body: dict[str, Any]) -> _Outcome:
+        resource = self._api.of_kind(body)
+        metadata = body["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        before = self._live(path)
+        if before is not None:
+            body = owners.remembered(body, before)
+            self._take_over(path, before)
+        answer = self._patch(path, body)
+        return _Outcome(
+            line=self._line(resource, before, answer.body),
+            warnings=answer.warnings,
+            revision=int(answer.body["metadata"].get("resourceVersion", 0)),
+        )
 
     def _live(self, path: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self.api.ask("GET", path).body
+            found: dict[str, Any] = self._api.ask("GET", path).body
         except RefusedError as error:
             if error.is_missing:
                 return None
             raise
         return found
 
-    def _say(self, problem: Diagnostic, document: Document) -> None:
-        word = "error" if problem.severity is Severity.ERROR else "warning"
-        place = problem.locator or document.locator
-        click.echo(f"{word}: {place}: {problem.subject}: {problem}", err=True)
+    def _take_over(self, path: str, live: dict[str, Any]) -> None:
+        """Make the object's fields that kubectl applied ours, and nothing else."""
+        fields = owners.handed_over(live)
+        if not fields or self._dry_run:
+            return
+        where = "/metadata/managedFields", "/metadata/resourceVersion"
+        values = fields, live["metadata"]["resourceVersion"]
+        patch = [
+            {"op": "replace", "path": place, "value": value}
+            for place, value in zip(where, values, strict=True)
+        ]
+        query = {"fieldManager": owners.MANAGER}
+        self._api.ask("PATCH", path, patch, query=query, headers={"Content-Type": JSON_PATCH})
 
-    def _fail(self, text: str) -> None:
-        self.failed = True
-        click.echo(f"error: {text}", err=True)
+    def _patch(self, path: str, body: dict[str, Any]) -> Any:
+        query = {"fieldManager": owners.MANAGER, "fieldValidation": "Ignore"}
+        if self._dry_run:
+            query["dryRun"] = "All"
+        headers = {"Content-Type": APPLY}
+        if not self._force:
+            try:
+                return self._api.ask("PATCH", path, body, query=query, headers=headers)
+            except RefusedError as error:
+                _see_conflict(error)
+        return self._api.ask("PATCH", path, body, query={**query, "force": "true"}, headers=headers)
+
+    def _line(
+        self, resource: Resource, before: dict[str, Any] | None, after: Mapping[str, Any]
+    ) -> str:
+        is_same = before is not None and _content(before) == _content(after)
+        word = "created" if before is None else "unchanged" if is_same else "configured"
+        name = f"{resource.singular}/{after['metadata']['name']}"
+        return f"{name} {word}" + (" (server dry run)" if self._dry_run else "")
+
+
+def _see_conflict(error: RefusedError) -> None:
+    """Let a conflict pass that may be decided for the file.
+
+    Raises:
+        ClickException: it is another error, or another program's fields are concerned.
+    """
+    details = error.details
+    is_owners = any(cause.get("reason") == "FieldManagerConflict" for cause in details)
+    if error.answer.status != http.HTTPStatus.CONFLICT or not is_owners:
+        raise error
+    if others := owners.strangers(details):
+        said = "; ".join(f'"{who}" set {", ".join(places)}' for who, places in others.items())
+        raise click.ClickException(
+            f"{said}. Leave that out of the file, or take it over with --force-conflicts"
+        )
 
 
 def _content(body: Mapping[str, Any]) -> dict[str, Any]:
     """The object without the server's book-keeping about it."""
-    own = ("managedFields", "resourceVersion", "generation")
-    metadata = {k: v for k, v in body["metadata"].items() if k not in own}
-    return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
+    return _without(body, "managedFields", "resourceVersion", "generation")
 
 
-def _applicable(body: dict[str, Any]) -> dict[str, Any]:
+def _applicable(body: Mapping[str, Any]) -> dict[str, Any]:
     """The document as it may be applied: without what only the server writes."""
     own = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation")
-    metadata = {k: v for k, v in body["metadata"].items() if k not in own}
+    return _without(body, *own)
+
+
+def _without(body: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """The object without its status and some fields of its metadata."""
+    metadata = {k: v for k, v in body["metadata"].items() if k not in fields}
     return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}

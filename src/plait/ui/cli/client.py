@@ -15,6 +15,7 @@ import click
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 PATIENCE = 30.0
 """Seconds that an answer may take where nothing else is said."""
 
@@ -62,6 +63,12 @@ class RefusedError(click.ClickException):
     def is_missing(self) -> bool:
         """Whether there is no such object."""
         return self.answer.status == http.HTTPStatus.NOT_FOUND
+
+    @property
+    def details(self) -> list[dict[str, Any]]:
+        """The single causes, if the API told them."""
+        body = self.answer.body if isinstance(self.answer.body, dict) else {}
+        return list((body.get("details") or {}).get("causes") or ())
 
 
 class Client:

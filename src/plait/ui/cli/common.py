@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import click
 
 from plait.ui.cli.client import Client, Resource
+
+AT_ONCE = 64
+"""Requests on their way together: the control plane makes one change of what comes together."""
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 namespace = click.option("-n", "--namespace", default="default", help="Namespace of the objects.")
 everywhere = click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces.")
@@ -49,3 +56,13 @@ def warn(texts: Iterable[str]) -> None:
     """Warnings, one a line, on the error stream."""
     for text in texts:
         click.echo(f"warning: {text}", err=True)
+
+
+def together(work: Callable[[_Given], _Found], items: Sequence[_Given]) -> list[_Found]:
+    """What `work` makes of each item, in their order, by threads; at most `AT_ONCE` items."""
+    if len(items) == 1:
+        return [work(items[0])]
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, needed for many only
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, items))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -21,6 +21,7 @@ Examples: plait get vs · plait get vs/reviews -o yaml · plait get vs,dr -A -o 
 @common.selector
 @output.option
 @click.option("-w", "--watch", is_flag=True, help="Go on with every change.")
+@click.option("--show-managed-fields", "owners", is_flag=True, help="Who set which fields, too.")
 def command(
     what: tuple[str, ...],
     namespace: str,
@@ -28,6 +29,7 @@ def command(
     selector: str,
     form: str,
     watch: bool,
+    owners: bool,
 ) -> None:
     """Show objects, as tables or whole."""
     output.check(form)
@@ -36,7 +38,7 @@ def command(
     scope = None if all_namespaces else namespace
     query = {"labelSelector": selector} if selector else {}
     if watch:
-        return _watch(api, targets, scope, query, form)
+        return _watch(api, targets, scope, query, _Form(form, owners=owners))
     if form in ("table", "wide"):
         return _tables(api, targets, scope, query, wide=form == "wide")
     found, single = _objects(api, targets, scope, query)
@@ -44,10 +46,24 @@ def command(
         for resource, one in found:
             click.echo(f"{resource.label}/{one['metadata']['name']}")
         return None
-    objects = [one for _, one in found]
+    objects = [_Form(form, owners=owners).shown(one) for _, one in found]
     whole = objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": objects}
     click.echo(output.data(whole, form))
     return None
+
+
+class _Form(NamedTuple):
+    """How objects are printed; `owners`: with managedFields, which kubectl leaves out as well."""
+
+    name: str
+    owners: bool
+
+    def shown(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The parts of an object that are printed."""
+        if self.owners:
+            return body
+        metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        return {**body, "metadata": metadata}
 
 
 Targets = list[tuple[Resource, tuple[str, ...]]]
@@ -59,6 +75,7 @@ def _objects(
 ) -> tuple[list[tuple[Resource, dict[str, Any]]], bool]:
     """The objects, and whether exactly one was asked for by name."""
     found: list[tuple[Resource, dict[str, Any]]] = []
+    _see_names(targets, scope)
     for resource, names in targets:
         if names:
             found += [(resource, api.ask("GET", resource.path(scope, n)).body) for n in names]
@@ -69,9 +86,16 @@ def _objects(
     return found, len(targets) == 1 and len(targets[0][1]) == 1
 
 
+def _see_names(targets: Targets, scope: str | None) -> None:
+    for resource, names in targets:
+        if names and scope is None and resource.namespaced:
+            raise click.UsageError("a name means one namespace: leave out -A, or the names")
+
+
 def _tables(api: Client, targets: Targets, scope: str | None, query: Query, *, wide: bool) -> None:
     """A table for each kind that has objects; names get their kind where there are several."""
     shown, missing = [], []
+    _see_names(targets, scope)
     for resource, names in targets:
         rows: list[list[Any]] = []
         header: list[str] = []
@@ -113,14 +137,14 @@ def _fit(row: list[Any], title: list[str]) -> list[Any]:
     return row if len(row) == len(title) else row[1:]
 
 
-def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form: str) -> None:
+def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form: _Form) -> None:
     """The objects, then every change of them, until interrupted."""
     if len(targets) != 1 or len(targets[0][1]) > 1:
         raise click.UsageError("--watch follows one kind, or one object of it")
     resource, names = targets[0]
     wanted = {**query, **({"fieldSelector": f"metadata.name={names[0]}"} if names else {})}
-    tabular = form in ("table", "wide")
-    rows = _Rows(scope if resource.namespaced else "", wide=form == "wide")
+    tabular = form.name in ("table", "wide")
+    rows = _Rows(scope if resource.namespaced else "", wide=form.name == "wide")
     for event in api.follow(resource.path(scope), wanted, {"Accept": TABLE} if tabular else None):
         body = event["object"]
         if event["type"] == "ERROR":
@@ -129,10 +153,11 @@ def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form:
             continue
         if tabular:
             click.echo(rows.shown(body))
-        elif form == "name":
+        elif form.name == "name":
             click.echo(f"{resource.label}/{body['metadata']['name']}")
         else:
-            click.echo(("---\n" if form == "yaml" else "") + output.data(body, form))
+            text = output.data(form.shown(body), form.name)
+            click.echo(f"---\n{text}" if form.name == "yaml" else text)
     raise click.ClickException("the control plane ended the watch")
 
 

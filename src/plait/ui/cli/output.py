@@ -32,7 +32,9 @@ def data(value: Any, form: str) -> str:
     if form == "yaml":
         import yaml
 
-        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip("\n")
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if built in
+        text = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
+        return str(text).rstrip("\n")
     if form.startswith("jsonpath="):
         from plait.ui.cli.jsonpath import render
 

@@ -12,6 +12,15 @@ from plait.ui.cli import common, output
 _EXAMPLES = """
 Examples: plait proxy gateway --labels istio=ingressgateway · plait proxy config routes web -o yaml
 """
+_GATEWAY = """
+Example: plait proxy gateway --name edge --labels istio=ingressgateway --xds 127.0.0.1:15010
+"""
+_SIDECAR = """
+Example: plait proxy sidecar --name web --labels app=web,version=v1 --ip 10.0.0.7
+"""
+_CONFIG = """
+Examples: plait proxy config all · plait proxy config routes edge --name 8080 -o yaml
+"""
 
 
 @click.group(epilog=_EXAMPLES)
@@ -80,14 +89,14 @@ def _options(function: Any) -> Any:
     return function
 
 
-@command.command(short_help="Run a gateway.")
+@command.command(epilog=_GATEWAY, short_help="Run a gateway.")
 @_options
 def gateway(**flags: Any) -> None:
     """Run a gateway: it listens where the Gateway objects that select its labels say."""
     _run(role="router", interception="NONE", **flags)
 
 
-@command.command()
+@command.command(epilog=_SIDECAR)
 @click.option(
     "--interception",
     type=click.Choice(["NONE", "REDIRECT"]),
@@ -169,7 +178,7 @@ def _pairs(written: str, flag: str) -> dict[str, str]:
 _PARTS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
 
 
-@command.command(short_help="Show what a proxy is sent.")
+@command.command(epilog=_CONFIG, short_help="Show what a proxy is sent.")
 @click.argument("what", type=click.Choice(_PARTS))
 @click.argument("proxy", required=False)
 @click.option(

@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common, output, proxies
 
 _EXAMPLE = """
 Examples: plait status · plait status --watch · plait status --exit-code -o json
 """
-_NAMES = 3  # names shown of those that differ
 
 
 @click.command(epilog=_EXAMPLE)
@@ -27,7 +26,8 @@ def command(form: str, watch: bool, exit_code: bool) -> None:
     if watch:
         for page in api.follow("/plait/v1/status", {}):
             _print(page, form)
-        return
+            click.echo()
+        raise click.ClickException("the control plane ended the watch")
     page = api.ask("GET", "/plait/v1/status").body
     _print(page, form)
     if exit_code and _is_troubled(page):
@@ -39,7 +39,7 @@ def _print(page: dict[str, Any], form: str) -> None:
         click.echo(output.data(page, form))
         return
     if page["proxies"]:
-        rows = [_proxy(proxy) for proxy in page["proxies"]]
+        rows = [_row(proxy) for proxy in page["proxies"]]
         click.echo(output.table(["PROXY", "ROLE", "STATUS", "SINCE", "REVISION", "DETAIL"], rows))
     else:
         click.echo("no proxy is connected")
@@ -47,24 +47,12 @@ def _print(page: dict[str, Any], form: str) -> None:
         click.echo(line)
 
 
-def _proxy(proxy: dict[str, Any]) -> list[Any]:
+def _row(proxy: dict[str, Any]) -> list[Any]:
     role = {"router": "gateway"}.get(proxy["role"], proxy["role"])
-    name = (*proxy["id"].split("~"), "", "", "")[2] or proxy["id"] or proxy["address"]
-    late = [one for one in proxy["types"] if not one["synced"]]
-    refused = [one for one in proxy["types"] if one["error"]]
-    state = "REFUSED" if any(one["refused"] for one in late) else "BEHIND" if late else "SYNCED"
+    late = proxies.late(proxy)
     since = max((one["since"] or 0.0 for one in late), default=proxy["connected"])
-    details = [_behind(one) for one in late]
-    details += [
-        f"last refused {output.age(one['error_age'])} ago: {one['error']}" for one in refused
-    ]
-    return [name, role, state, output.age(since), proxy["delivered"], "; ".join(details) or "-"]
-
-
-def _behind(one: dict[str, Any]) -> str:
-    names = one["refused"] or one["behind"]
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return f"{one['type']}: {', '.join(names[:_NAMES]) or 'not asked yet'}{more}"
+    name, state, detail = proxies.name(proxy), proxies.state(proxy), proxies.details(proxy)
+    return [name, role, state, output.age(since), proxy["delivered"], detail or "-"]
 
 
 def _troubles(page: dict[str, Any]) -> Iterator[str]:
@@ -92,5 +80,5 @@ def _troubles(page: dict[str, Any]) -> Iterator[str]:
 def _is_troubled(page: dict[str, Any]) -> bool:
     errors = [f for one in page["objects"] for f in one["findings"] if f["severity"] == "error"]
     refused = any(one["rejections"] for one in page["objects"])
-    late = any(not one["synced"] for proxy in page["proxies"] for one in proxy["types"])
+    late = any(proxies.late(proxy) for proxy in page["proxies"])
     return bool(errors or refused or late or page["faults"] or page["failures"] or page["store"])
