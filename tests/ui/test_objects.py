@@ -264,6 +264,58 @@ def test_delete_names_what_it_deleted_and_what_was_not_there(
     assert rest.count("deleted") == 2
 
 
+def test_a_document_without_a_name_keeps_no_other_from_being_deleted(
+    plane: Plane, space: str, tmp_path: Path
+):
+    path = written(tmp_path / "d.yaml", {**RULE, "metadata": {}}, without_place(ROUTE))
+    plane.run("apply", "-f", str(path), "-n", space, ok=False)
+
+    said = plane.run("delete", "-f", str(path), "-n", space, ok=False)
+
+    assert 'virtualservice.networking.istio.io "reviews" deleted' in said
+    assert f"error: {path}:1: the object has no name" in said
+
+
+@pytest.mark.parametrize("wait", [("--wait",), ("--wait", "5"), ("--wait=5",)])
+def test_what_follows_wait_is_its_value_only_if_it_is_a_number(
+    plane: Plane, space: str, tmp_path: Path, wait: tuple[str, ...]
+):
+    plane.run("apply", "-f", str(mesh(tmp_path)), "-n", space)
+
+    said = plane.run("delete", *wait, "vs/reviews", "-n", space)
+
+    assert said.splitlines() == [
+        'virtualservice.networking.istio.io "reviews" deleted',
+        "no proxy is connected: it takes effect when one is",
+    ]
+
+
+def test_a_name_in_all_namespaces_is_a_wrong_command_line(plane: Plane):
+    assert "a name means one namespace" in plane.run("get", "vs/reviews", "-A", ok=False)
+
+
+def test_the_same_warning_is_said_once(plane: Plane, tmp_path: Path):
+    path = written(tmp_path / "d.yaml", without_place(RULE), without_place(ROUTE))
+
+    said = plane.run("apply", "-f", str(path), "-n", "undeclared")
+
+    assert said.count("has no Namespace object") == 1
+
+
+def test_the_last_of_two_versions_in_a_file_counts(plane: Plane, space: str, tmp_path: Path):
+    newer = istio.virtual_service("reviews", {"route": [istio.to("reviews", "v2")]})
+    path = written(tmp_path / "d.yaml", without_place(ROUTE), without_place(newer))
+
+    said = plane.run("apply", "-f", str(path), "-n", space)
+
+    assert said.splitlines() == [
+        "virtualservice/reviews created",
+        "virtualservice/reviews configured",
+    ]
+    form = "jsonpath={.spec.http[0].route[0].destination.subset}"
+    assert plane.run("get", "vs/reviews", "-n", space, "-o", form) == "v2\n"
+
+
 def test_kubectl_and_plait_change_one_object(plane: Plane, space: str, tmp_path: Path):
     path = mesh(tmp_path)
     plane.run("apply", "-f", str(path), "-n", space)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,8 +19,13 @@ from tests.support.plane import Plane, Proxy, free_port
 PORT = free_port()
 
 
+class Mesh(NamedTuple):
+    plane: Plane
+    envoy: int  # its process
+
+
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A control plane with one gateway, which sends /reviews to reviews."""
     directory = tmp_path_factory.mktemp("plane")
     with Plane(directory) as running:
@@ -29,9 +38,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
             wait=False,
         )
         who = ("gateway", "--name", "web-1", "--labels", "istio=ingressgateway,app=web")
-        with Proxy(directory / "proxy", *who, "--xds", running.xds):
+        with Proxy(directory / "proxy", *who, "--xds", running.xds) as proxy:
             eventually(lambda: synced(running), 20, "the gateway has everything")
-            yield running
+            keeper = proxy.process.pid
+            (envoy,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+            yield Mesh(running, int(envoy))
+
+
+@pytest.fixture
+def plane(mesh: Mesh) -> Plane:
+    return mesh.plane
 
 
 def synced(plane: Plane) -> bool:
@@ -105,6 +121,30 @@ def test_apply_waits_until_the_last_proxy_has_it(plane: Plane):
 
     assert said.endswith("in force: 1 of 1 proxies acknowledged\n")
     assert "/more" in shown
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """The process stands still."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_wait_that_ends_too_early_names_who_is_late(mesh: Mesh):
+    route = {"match": [{"uri": {"prefix": "/late"}}], "route": [istio.to("reviews")]}
+    late = istio.virtual_service("web", route, hosts=["*"], gateways=["edge"])
+
+    with stopped(mesh.envoy):
+        said = mesh.plane.run("apply", "-f", "-", "--wait=1", stdin=json.dumps(late), ok=False)
+    after = mesh.plane.apply(late)
+
+    assert "virtualservice/web configured\n" in said
+    assert "error: not in force everywhere after 1 s: 0 of 1 proxies acknowledged revision" in said
+    assert "not yet: web-1.default (RouteConfiguration: " in said
+    assert "in force: 1 of 1" in after
 
 
 def test_findings_of_objects_stand_below_the_proxies(plane: Plane, tmp_path: Path):
