@@ -89,6 +89,7 @@ class Ads:
         server.add_generic_rpc_handlers((_Methods(self),))
         self.addresses = tuple(_bind(server, address) for address in addresses)
         await server.start()
+        _log.info("xds open", addresses=self.addresses)
         self.started.set()
         try:
             async with asyncio.TaskGroup() as group:
