@@ -1,3 +1,4 @@
+from plait.xds.resource import CLUSTER, ENDPOINTS
 from tests.support.delivery import OTHER, Client, Mesh, item
 
 
@@ -106,6 +107,17 @@ def test_a_subscription_to_more_names_brings_those_only():
     assert client.ask("EDS", "b") == [("EDS", ("b",), ())]
 
 
+def test_a_name_that_others_know_is_sent_beside_one_that_nobody_knows_yet():
+    mesh = small()
+    full(mesh)
+    mesh.put(item("EDS", "c"))
+    mesh.put(item("EDS", "b", "2"))
+    client = mesh.client()
+    client.sync(*client.ask("EDS", "b"))
+
+    assert client.ask("EDS", "a", "c") == [("EDS", ("a", "c"), ())]
+
+
 def test_a_name_that_is_asked_for_again_is_sent_again():
     client = full(small())
 
@@ -191,6 +203,18 @@ def test_a_client_that_reconnects_before_the_mesh_is_known_is_compared_all_the_s
     fresh = small()
 
     assert fresh.client().ask("CDS", initial=held) == []
+
+
+def test_a_client_that_reconnects_gets_endpoints_of_a_changed_cluster_again():
+    mesh = small()
+    held = full(mesh).versions
+    mesh.clients.clear()
+    mesh.put(item("CDS", "a", "2"))
+    client = mesh.client()
+
+    said = client.ask("CDS", initial=held[CLUSTER])
+    said += client.ask("EDS", "a", "b", initial=held[ENDPOINTS])
+    assert said == [("CDS", ("a",), ()), ("EDS", ("a",), ())]
 
 
 # Order

@@ -158,6 +158,13 @@ class Channel:
         pending = self.topic.differing(self.acked, min(self.acked, self.cleared))
         return pending | self.owed | self.gone | self.refused
 
+    def sort(self) -> None:
+        """Call gone what is owed and the topic does not know; only a known topic can tell."""
+        lost = frozenset(name for name in self.owed if not self.topic.has(name))
+        if lost:
+            self.owed -= lost
+            self.gone |= lost
+
     def resume(self, held: Mapping[str, str]) -> None:
         """Go on from what the client holds."""
         topic = self.topic

@@ -151,6 +151,8 @@ class Stream:
         self._channels = {url: opened[url] for url in PUSH_ORDER if url in opened}
         channel = opened[request.type_url]
         channel.held = request.initial or None
+        if request.initial and request.type_url == ENDPOINTS:
+            channel.owed = names & self._awaited
         return channel
 
     def _subscribe(self, channel: Channel, request: Request) -> None:
@@ -182,9 +184,10 @@ class Stream:
             channel.held = channel.held or topic.held(channel.sending or channel.seen)
         if names != topic.names or wildcard != topic.wildcard:
             self._retopic(channel, names, wildcard=wildcard)
-        channel.owed = frozenset(n for n in channel.owed | owed if channel.topic.has(n))
-        channel.gone |= frozenset(n for n in owed if not channel.topic.has(n))
-        channel.refused = frozenset(n for n in channel.refused if channel.topic.has(n))
+        if not wildcard:
+            channel.owed -= dropped
+            channel.refused -= dropped
+        channel.owed |= owed
 
     def _retopic(self, channel: Channel, names: frozenset[str], *, wildcard: bool) -> None:
         old = channel.topic
@@ -270,6 +273,7 @@ class Stream:
         topic = channel.topic
         if channel.held is not None:
             channel.resume(channel.held)
+        channel.sort()
         removes = self._may_remove(channel)
         if not channel.changed and not channel.gone and channel.cleared >= topic.number:
             return
@@ -323,7 +327,7 @@ class Stream:
         self.deadline = now + PATIENCE
         endpoints = self._channels.get(ENDPOINTS)
         if endpoints is not None:
-            endpoints.owed |= frozenset(filter(endpoints.topic.has, needs))
+            endpoints.owed |= needs & endpoints.topic.names
 
 
 def _named(names: frozenset[str]) -> frozenset[str]:
