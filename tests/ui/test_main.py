@@ -52,9 +52,19 @@ def test_the_verbs_in_a_hurry_import_nothing_heavy():
     assert found.isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *VERBS,
+        "proxy gateway",
+        "proxy sidecar",
+        "proxy config",
+        "why resource",
+        "store recover",
+    ],
+)
 def test_every_verb_has_help_with_an_example(verb: str):
-    code, out, _ = run(verb, "--help")
+    code, out, _ = run(*verb.split(), "--help")
 
     assert code == 0
     assert "Example" in out

@@ -333,3 +333,19 @@ def test_kubectl_and_plait_change_one_object(plane: Plane, space: str, tmp_path:
 
     assert done.returncode == 0, done.stderr
     assert "virtualservice/reviews unchanged" in plane.run("apply", "-f", str(path), "-n", space)
+
+
+@pytest.mark.parametrize("command", [("status", "-w"), ("get", "vs", "-w")])
+def test_a_watch_says_when_the_control_plane_ended_it(tmp_path: Path, command: tuple[str, ...]):
+    out = tmp_path / "out"
+    with Plane(tmp_path) as plane:
+        plane.apply(ROUTE, wait=False)
+        with out.open("wb") as file:
+            watch = subprocess.Popen(
+                [*PLAIT, *command], stdout=file, stderr=file, env=plane.environment, cwd=ROOT
+            )
+        eventually(lambda: "reviews" in out.read_text(), 15)
+
+    assert watch.wait(10) == 1
+    assert out.read_text().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in out.read_text()
