@@ -1,4 +1,4 @@
-from plait.xds.resource import CLUSTER, ENDPOINTS
+from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from tests.support.delivery import OTHER, Client, Mesh, item
 
 
@@ -217,6 +217,24 @@ def test_a_client_that_reconnects_gets_endpoints_of_a_changed_cluster_again():
     assert said == [("CDS", ("a",), ()), ("EDS", ("a",), ())]
 
 
+def test_a_cluster_that_comes_back_before_a_client_that_reconnected_lost_it_stays():
+    mesh = small()
+    held = full(mesh).versions
+    mesh.clients.clear()
+    mesh.drop(("CDS", "b"))
+    mesh.put(item("RDS", "80", "2"))
+    client = mesh.client()
+    client.ask("LDS", initial=held[LISTENER])
+    client.ask("RDS", "80", initial=held[ROUTES])
+    client.ask("CDS", initial=held[CLUSTER])
+    client.ask("EDS", "a", "b", initial=held[ENDPOINTS])
+
+    said = mesh.put(item("CDS", "b"))[0]
+
+    assert client.sync(*said) == [("CDS", ("b",), ()), ("EDS", ("b",), ())]
+    assert client.sync(*client.ack("RDS")) == []
+
+
 # Order
 
 
@@ -311,6 +329,18 @@ def test_endpoints_do_not_wait_for_anything():
 # Placement
 
 
+def test_a_proxy_that_stands_elsewhere_is_told_of_removals_it_waits_for():
+    both = ("demo", "other")
+    kinds = (("CDS", "a"), ("CDS", "b"), ("EDS", "a"), ("EDS", "b"), ("LDS", "in"), ("RDS", "80"))
+    mesh = Mesh(*(item(kind, name, namespaces=both) for kind, name in kinds))
+    client = full(mesh)
+    routes = item("RDS", "80", "2", namespaces=both)
+    mesh.write(("Item", routes.key, routes), ("Item", (CLUSTER, "b"), None))
+    assert client.move(OTHER) == []
+
+    assert client.ack("RDS") == [("CDS", (), ("b",))]
+
+
 def test_a_proxy_that_stands_elsewhere_is_sent_the_difference():
     mesh = Mesh(
         item("CDS", "both", namespaces=("demo", "other")),
@@ -333,6 +363,17 @@ def test_state_of_the_world_sends_clusters_whole_and_endpoints_as_they_change():
     assert mesh.put(item("EDS", "b", "2"))[0] == [("EDS", ("b",), ())]
     client.ack("EDS")
     assert mesh.put(item("CDS", "b", "static"))[0] == [("CDS", ("a", "b"), ())]
+
+
+def test_state_of_the_world_forgets_a_refused_listener_that_is_gone():
+    mesh = small()
+    client = full(mesh, delta=False)
+    mesh.put(item("LDS", "bad"))
+    client.nack("LDS")
+
+    assert mesh.drop(("LDS", "bad"))[0] == [("LDS", ("in",), ())]
+    client.ack("LDS")
+    assert client.delivered == mesh.revision
 
 
 def test_state_of_the_world_keeps_a_removed_cluster_until_routes_have_left_it():

@@ -208,16 +208,21 @@ class SharedTopic:
         """Whether the topic speaks of this name."""
         return any(name in feed.members for feed in self.feeds)
 
-    def held(self, number: int) -> dict[str, str]:
-        """Versions by name of what a client has that took all up to `number`; "" if unsure."""
+    def held(self, number: int, cleared: int) -> dict[str, str]:
+        """Versions by name of what a client has that took all up to `number`; "" if unsure.
+
+        It was told all removals up to `cleared`.
+        """
         found: dict[str, str] = {}
         for feed in self.feeds:
             for name, entry in feed.members.items():
                 if (resource := entry.resource) is not None:
                     has = self._moved(name, entry) <= number
                     found.setdefault(name, resource.version if has else "")
+                elif entry.last is not None and entry.number > cleared:
+                    found.setdefault(name, "")
             for name, (died, _) in feed.dead.items():
-                if died > number:
+                if died > cleared:
                     found.setdefault(name, "")
         return found
 
@@ -271,7 +276,7 @@ class SharedTopic:
     def _select(self, want: Want) -> tuple[dict[str, Entry], tuple[str, ...]]:
         """Entries to send by name, and the names to call removed, in order."""
         present: dict[str, Entry] = {}
-        removed = set(want.gone)
+        removed = {name for name in want.gone if not self.has(name)}  # it may have come back
         for name, entry in self._candidates(want):
             if entry.resource is not None:
                 if not want.since or name in want.owed or want.since < self._moved(name, entry):

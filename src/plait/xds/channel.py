@@ -62,8 +62,11 @@ class Topic(Protocol):
         """Whether the topic speaks of this name."""
         ...
 
-    def held(self, number: int) -> dict[str, str]:
-        """Versions by name of what a client has that took all up to `number`; "" if unsure."""
+    def held(self, number: int, cleared: int) -> dict[str, str]:
+        """Versions by name of what a client has that took all up to `number`; "" if unsure.
+
+        It was told all removals up to `cleared`.
+        """
         ...
 
     def compared(self, held: Mapping[str, str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -157,6 +160,10 @@ class Channel:
         """Names in which the client differs from what it should have."""
         pending = self.topic.differing(self.acked, min(self.acked, self.cleared))
         return pending | self.owed | self.gone | self.refused
+
+    def holds(self) -> dict[str, str]:
+        """Versions by name of what the client has now, or will have when it answers."""
+        return self.topic.held(self.sending or self.seen, self.cleared)
 
     def sort(self) -> None:
         """Call gone what is owed and the topic does not know; only a known topic can tell."""

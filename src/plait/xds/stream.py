@@ -181,7 +181,7 @@ class Stream:
         if wildcard:
             owed |= dropped & topic.names  # their state under the wildcard
         if wildcard and not topic.wildcard and not channel.fresh:
-            channel.held = channel.held or topic.held(channel.sending or channel.seen)
+            channel.held = channel.held or channel.holds()
         if names != topic.names or wildcard != topic.wildcard:
             self._retopic(channel, names, wildcard=wildcard)
         if not wildcard:
@@ -200,7 +200,7 @@ class Stream:
         before = channel.topic
         topic = self._topics.topic(channel.type_url, names, wildcard=wildcard)
         if topic is not before and channel.held is None and not channel.fresh:
-            channel.held = before.held(channel.sending or channel.seen)
+            channel.held = channel.holds()
         channel.topic = topic
         if topic is not before:
             old.leave(before)
@@ -219,7 +219,8 @@ class Stream:
             actions.append(Refused(type_url=channel.type_url, payload=payload, error=request.error))
         else:
             if channel.refused:
-                channel.refused -= frozenset(payload.names)
+                whole = not self._delta and channel.type_url in _WILDCARDS
+                channel.refused = NONE if whole else channel.refused - frozenset(payload.names)
             if not payload.accepted:
                 actions.append(Accepted(type_url=channel.type_url, payload=payload))
         if not channel.refused:
