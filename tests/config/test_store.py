@@ -184,6 +184,48 @@ def test_the_source_that_changed_last_is_in_force_and_the_other_comes_back():
     asyncio.run(main())
 
 
+def test_a_user_who_writes_an_old_version_again_has_it_in_force():
+    async def main():
+        said = Said()
+        async with running(None, said) as store:
+            await put(store, config_map("x", "1"))
+            await said.say(config_map("x", "2"), complete=True)
+            again = await put(store, config_map("x", "1"))
+            assert (again.source, again.document["data"]["value"]) == ("api", "1")
+
+    asyncio.run(main())
+
+
+def test_a_status_does_not_bring_an_older_version_back(tmp_path: Path):
+    async def main():
+        said = Said()
+        async with running(tmp_path, said) as store:
+            await said.say(entry("x"), complete=True)
+            await put(store, entry("x", "b.example"))
+            written = await put(store, {**entry("x", "b.example"), "status": {"a": 1}})
+        said = Said()
+        async with running(tmp_path, said) as store:
+            await said.say(entry("x"), complete=True)
+            assert store.record(written.key) == written
+
+    asyncio.run(main())
+
+
+def test_a_version_that_was_not_in_force_goes_unseen():
+    async def main():
+        said = Said()
+        async with running(None, said) as store:
+            await said.say(entry("x"), complete=True)
+            newer = await put(store, entry("x", "b.example"))
+            await said.forget(entry("x"))
+            assert store.record(newer.key) == newer
+            assert store.conflicts(newer.key) == ()
+            await put(store, config_map("y"))
+            assert told(await events(store, newer.revision)) == [("ADDED", "y")]
+
+    asyncio.run(main())
+
+
 def test_a_user_cannot_delete_what_only_a_file_defines():
     async def main():
         files = Said("files")

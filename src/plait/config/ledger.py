@@ -128,7 +128,7 @@ class Draft:
         elif write.change.object is None:
             self._keep(write, write.change, now)
         else:
-            own = held.get(write.source) or (current if user else None)
+            own = current if user else held.get(write.source)
             self._put(write, write.change, own, now)
         return in_force(self.held(write.key))
 
@@ -145,16 +145,17 @@ class Draft:
         self.revision += 1
         at = self.revision
         heir = in_force(held)
-        if heir is not None:
+        returns = heir is not None and before is own  # else the heir was in force all the time
+        if heir is not None and returns:
             held[heir.source] = self._restated(heir, own)
         self.changed[write.key] = held
         event = self._event(write.key, before, at)
         gone = structs.replace(own, manager=write.manager, who=write.who, reason=write.reason)
         deleted = _row(structs.replace(gone, revision=at, at=now), "" if heir else event)
         self.rows.append(structs.replace(deleted, document=None))
-        if heir is not None:
+        if heir is not None and returns:
             self.rows.append(_row(held[heir.source], event))
-        else:
+        elif heir is None:
             self.statuses.append(history.Status(key=write.key, revision=at, status=None))
 
     def _restated(self, heir: Record, gone: Record) -> Record:
@@ -182,17 +183,18 @@ class Draft:
     def _put(self, write: Write, change: Change, own: Record | None, now: float) -> None:
         held = self.held(write.key)
         before = in_force(held)
-        status = (change.document or {}).get("status", before.status if before else None)
+        given = change.document or {}
+        status = given.get("status", before.status if before else None)
         record = _record(write, change, own or before, status, now)
-        if own is not None and record.document == own.document:
+        is_known = own is not None and _stateless(record) == _stateless(own)
+        if own is not None and is_known and ("status" not in given or status == own.status):
             told = structs.replace(own, problems=change.problems, object=record.object)
             if own.source == write.source:
                 told = structs.replace(told, origin=change.origin)
             self.changed[write.key] = {**held, own.source: told}
             return
         self.revision += 1
-        only_status = own is not None and _stateless(record) == _stateless(own)
-        if only_status and own is not None:
+        if own is not None and is_known:
             record = structs.replace(own, status=record.status, document=record.document)
         elif own is None or content(record.document) != content(own.document):
             record = _next_generation(record, before)
@@ -200,7 +202,7 @@ class Draft:
         record = structs.replace(record, document=document, revision=self.revision)
         self.changed[write.key] = {**held, record.source: record}
         event = self._event(write.key, before, self.revision)
-        if not only_status:
+        if not is_known:
             self.rows.append(_row(record, event))
         if status != (before.status if before else None):
             self.statuses.append(
