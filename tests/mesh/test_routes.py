@@ -44,6 +44,18 @@ def test_a_host_without_rules_has_the_default_route():
     assert route.retry.codes == ()
 
 
+def test_a_rule_that_only_delegates_leaves_its_requests_to_those_behind_it():
+    rules = """
+  hosts: [reviews]
+  http:
+  - delegate: {name: other}
+  - route: [{destination: {host: reviews}}]
+"""
+    (route,) = routes(Mesh(REVIEWS, virtual_service("r", rules)))
+
+    assert route.name == "VirtualService/demo/r#http[1]"
+
+
 def test_a_timeout_of_nothing_is_no_limit():
     assert routes(one_rule("route: [{destination: {host: reviews}}]"))[0].timeout is None
 

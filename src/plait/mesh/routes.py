@@ -43,7 +43,10 @@ def routes(q: Query, context: Context) -> tuple[ir.Route, ...]:
 def _entries(
     spec: kinds.VirtualService,
 ) -> Iterator[tuple[str, kinds.HTTPRoute, kinds.HTTPMatchRequest]]:
+    """The rules; one that only delegates leaves its requests to those behind it."""
     for i, http in enumerate(spec.http):
+        if not (http.route or http.redirect or http.direct_response):
+            continue
         for j, written in enumerate(http.match):
             yield f"http[{i}].match[{j}]", http, written
         if not http.match:
