@@ -193,7 +193,25 @@ def test_a_client_that_reconnects_is_sent_what_changed_and_told_what_went():
     mesh.drop(("CDS", "a"))
     after = mesh.client()
 
-    assert after.ask("CDS", initial=held) == [("CDS", ("b", "c"), ("a",))]
+    assert after.ask("CDS", initial=held) == [("CDS", ("b", "c"), ())]
+    assert after.ack("CDS") == []
+    assert after.wait(2) == [("CDS", (), ("a",))]
+
+
+def test_a_client_that_reconnects_loses_a_cluster_after_its_routes_have_left_it():
+    mesh = small()
+    held = full(mesh).versions
+    mesh.clients.clear()
+    mesh.put(item("RDS", "80", "2"))
+    mesh.drop(("CDS", "b"))
+    client = mesh.client()
+
+    assert client.ask("CDS", initial=held[CLUSTER]) == []
+    client.ask("EDS", "a", "b", initial=held[ENDPOINTS])
+    client.ask("LDS", initial=held[LISTENER])
+    assert client.ask("RDS", "80", initial=held[ROUTES]) == [("RDS", ("80",), ())]
+    assert client.wait(2) == []
+    assert client.ack("RDS") == [("CDS", (), ("b",))]
 
 
 def test_a_client_that_reconnects_before_the_mesh_is_known_is_compared_all_the_same():
@@ -232,7 +250,7 @@ def test_a_cluster_that_comes_back_before_a_client_that_reconnected_lost_it_stay
     said = mesh.put(item("CDS", "b"))[0]
 
     assert client.sync(*said) == [("CDS", ("b",), ()), ("EDS", ("b",), ())]
-    assert client.sync(*client.ack("RDS")) == []
+    assert client.sync(*client.ack("RDS"), *client.wait(2)) == []
 
 
 # Order

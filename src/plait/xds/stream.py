@@ -21,7 +21,10 @@ from plait.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PUSH_ORD
 from plait.xds.wire import Malformed, Payload, Request
 
 WARMING = 1.0
-"""Seconds that listeners and routes wait for a client to ask for a new cluster's endpoints."""
+"""Seconds that listeners and routes wait for a client to ask for a new cluster's endpoints.
+
+Removals of clusters wait so long for a client that came back to ask for listeners and routes.
+"""
 PATIENCE = 30.0
 """Seconds that they wait for clusters to be acknowledged."""
 
@@ -62,6 +65,7 @@ class Stream:
         "_awaited_at",
         "_channels",
         "_delta",
+        "_returning",
         "_tables",
         "_tables_at",
         "_topics",
@@ -74,6 +78,7 @@ class Stream:
         self._channels: dict[str, Channel] = {}  # in PUSH_ORDER
         self._awaited: frozenset[str] = NONE  # endpoint sets of clusters that are warming
         self._awaited_at = 0  # number of the change that sent those clusters
+        self._returning = False  # a client that came back has not asked for all its types yet
         self._tables: frozenset[str] = NONE  # route tables that new listeners wait for
         self._tables_at = 0  # number of the change that sent those listeners
         self.deadline: float | None = None  # when to call on_tick
@@ -104,7 +109,7 @@ class Stream:
         actions: list[Action] = []
         channel = self._channels.get(request.type_url)
         if channel is None:
-            channel = self._open(request)
+            channel = self._open(request, now)
         else:
             known = not request.nonce or request.nonce == channel.nonce
             if request.nonce and known and channel.sending:
@@ -122,7 +127,7 @@ class Stream:
         if self.deadline is None or now < self.deadline:
             return []
         self._awaited = self._tables = NONE
-        self.deadline = None
+        self._returning, self.deadline = False, None
         return self._push(now)
 
     def on_moved(self, topics: Topics, now: float) -> list[Action]:
@@ -140,7 +145,7 @@ class Stream:
 
     # Requests
 
-    def _open(self, request: Request) -> Channel:
+    def _open(self, request: Request, now: float) -> Channel:
         if request.type_url not in PUSH_ORDER:
             raise Malformed(f'unknown resource type "{request.type_url}"')
         names = _named(request.names)
@@ -151,6 +156,8 @@ class Stream:
         self._channels = {url: opened[url] for url in PUSH_ORDER if url in opened}
         channel = opened[request.type_url]
         channel.held = request.initial or None
+        if request.initial and request.type_url == CLUSTER:
+            self._returning, self.deadline = True, now + WARMING
         if request.initial and request.type_url == ENDPOINTS:
             channel.owed = names & self._awaited
         return channel
@@ -233,8 +240,10 @@ class Stream:
             self._awaited = payload.without(self._awaited)
         elif channel.type_url == ROUTES:
             self._tables = payload.without(self._tables)
-        if self.deadline is not None:
-            self.deadline = now + WARMING if self._awaited or self._tables else None
+        if self.deadline is not None and (self._awaited or self._tables):
+            self.deadline = now + WARMING
+        elif not self._returning:
+            self.deadline = None
 
     # Pushes
 
@@ -265,6 +274,8 @@ class Stream:
         """Whether what pointed to removed clusters is acknowledged to do so no longer."""
         if channel.type_url != CLUSTER:
             return True
+        if self._returning:
+            return False
         number = channel.topic.number
         users = [c for url in _USERS if (c := self._channels.get(url)) is not None]
         return all(c.settled or (c.acked >= number and not c.refused) for c in users)
