@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 
@@ -45,6 +47,15 @@ PODS = {
         ("{..name}", "a x y b"),
         ("{.missing}", ""),
         ("{.items[*]['kind', 'ready']}", "Pod Pod true false"),
+        ("{.items[0,1].metadata.name}", "a b"),
+        ("{.items[::2].metadata.name}", "a"),
+        ("{.items[0:2:1].metadata.name}", "a b"),
+        ("{.items[0:-1].metadata.name}", "a"),
+        ("{.items[2:].metadata.name}", ""),
+        (r"""{"a\"b"}{'c\'d'}{"\\"}""", "a\"bc'd\\"),
+        (r"a\tb", r"a\tb"),
+        ("{.items[?(@.spec.containers[0].name)].metadata.name}", "a"),
+        ("{.missing[3].name}", ""),
     ],
 )
 def test_a_template_prints_what_it_selects(template: str, expected: str):
@@ -57,8 +68,17 @@ def test_a_template_prints_what_it_selects(template: str, expected: str):
         ("{.a", "not closed"),
         ("{.a[}", "cannot read"),
         ("{range .items[*]}{.a}", "without {end}"),
+        ("{end}", "without {range}"),
+        ("{.items[]}", "cannot read"),
+        ("{.items[-]}", "cannot read"),
+        ("{.items[2].kind}", "there is no index 2 in a list of 2"),
+        ("{.items[-3].kind}", "there is no index -1 in a list of 2"),
+        ("{.items[0:9].kind}", "there is no index 9"),
+        ("{.items[0:2:0].kind}", "never ends"),
+        ("{.kind[0]}", "not from 'List'"),
+        ("{.items[0].kind,.kind}", "cannot read"),
     ],
 )
 def test_what_cannot_be_read_is_said(template: str, said: str):
-    with pytest.raises(click.ClickException, match=said):
+    with pytest.raises(click.ClickException, match=re.escape(said)):
         render(template, PODS)

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from plait.ui.cli.main import VERBS
+from plait.ui.cli.main import VERBS, main
 from tests.support.plane import PLAIT, ROOT, free_port
 
 HEAVY = {"aiohttp", "envoy", "google", "grpc", "structlog", "uvloop", "yaml"}
@@ -68,6 +70,60 @@ def test_every_verb_has_help_with_an_example(verb: str):
 
     assert code == 0
     assert "Example" in out
+
+
+def words(group: click.Group, *before: str) -> Iterator[tuple[str, ...]]:
+    """Every command below a group, as it is written."""
+    for name in group.list_commands(click.Context(group)):
+        found = group.get_command(click.Context(group), name)
+        if isinstance(found, click.Group):
+            yield from words(found, *before, name)
+        else:
+            yield (*before, name)
+
+
+@pytest.mark.parametrize("path", [p for p in words(main) if len(p) > 1], ids=" ".join)
+def test_every_command_of_a_verb_has_help_with_an_example(path: tuple[str, ...]):
+    code, out, _ = run(*path, "--help")
+
+    assert code == 0
+    assert f"plait {' '.join(path)}" in out.partition("Example")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "Usage: plait"),
+        ("nonsense", "No such command 'nonsense'"),
+        ("apply", "Missing option '-f'"),
+        ("apply -f x --wait=soon", "'soon' is not a valid integer"),
+        ("apply -f x --dry-run=maybe", "'maybe' is not one of 'none', 'server'"),
+        ("get", "Missing argument"),
+        ("get vs -o xml", 'there is no output "xml"; there are: table, wide, yaml, json'),
+        ("status -o wide", "'wide' is not one of 'table', 'json', 'yaml'"),
+        ("proxy", "Usage: plait proxy"),
+        ("proxy config secrets", "'secrets' is not one of 'listeners'"),
+        ("why resource secret x", "'secret' is not one of 'cluster'"),
+        ("completion tcsh", "'tcsh' is not one of 'bash'"),
+    ],
+)
+def test_a_command_line_that_means_nothing_exits_with_2(line: str, said: str):
+    code, out, err = run(*line.split())
+
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("server", ["https://127.0.0.1:1", "http://a b", "ftp://x", "http://x:y"])
+def test_a_wrong_address_is_said_with_the_right_forms(server: str):
+    code, _, err = run("--server", server, "get", "vs")
+
+    assert code == 1
+    assert err == (
+        f'error: "{server.removeprefix("http://")}" is no address of an API: '
+        "write http://HOST:PORT or unix:PATH\n"
+    )
 
 
 def test_a_wrong_command_line_exits_with_2_and_shows_the_usage():

@@ -147,6 +147,16 @@ def test_objects_are_shown_in_every_form(plane: Plane, space: str, tmp_path: Pat
     assert ("List", [whole["spec"]]) == (listed["kind"], [one["spec"] for one in listed["items"]])
 
 
+def test_of_several_names_those_that_are_there_are_shown(plane: Plane, space: str, tmp_path: Path):
+    plane.run("apply", "-f", str(mesh(tmp_path)), "-n", space)
+
+    for form in ("table", "name", "yaml", "jsonpath={.items[*].metadata.name}{'\\n'}"):
+        said = plane.run("get", "vs", "reviews", "nobody", "-n", space, "-o", form, ok=False)
+
+        assert "reviews" in said.partition("error: ")[0]
+        assert said.endswith('error: virtualservices.networking.istio.io "nobody" not found\n')
+
+
 @pytest.mark.parametrize(
     "word", ["vs", "virtualservices", "VirtualService", "vs.networking.istio.io"]
 )
@@ -206,7 +216,7 @@ def test_a_jsonpath_prints_what_kubectl_prints(
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout == plane.run("get", "vs", "-n", space, "-o", f"jsonpath={template}")[:-1]
+    assert done.stdout == plane.run("get", "vs", "-n", space, "-o", f"jsonpath={template}")
 
 
 def test_a_watch_follows_changes_until_it_is_interrupted(plane: Plane, space: str, tmp_path: Path):
@@ -313,7 +323,7 @@ def test_the_last_of_two_versions_in_a_file_counts(plane: Plane, space: str, tmp
         "virtualservice/reviews configured",
     ]
     form = "jsonpath={.spec.http[0].route[0].destination.subset}"
-    assert plane.run("get", "vs/reviews", "-n", space, "-o", form) == "v2\n"
+    assert plane.run("get", "vs/reviews", "-n", space, "-o", form) == "v2"
 
 
 def test_kubectl_and_plait_change_one_object(plane: Plane, space: str, tmp_path: Path):

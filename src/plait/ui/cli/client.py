@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -180,7 +180,12 @@ class Client:
         if self.server.startswith("unix:"):
             return _Unix(self.server.removeprefix("unix:"), patience)
         address = self.server.removeprefix("http://").rstrip("/")
-        return http.client.HTTPConnection(address, timeout=patience)
+        with suppress(http.client.InvalidURL):
+            if "/" not in address:
+                return http.client.HTTPConnection(address, timeout=patience)
+        raise click.ClickException(
+            f'"{address}" is no address of an API: write http://HOST:PORT or unix:PATH'
+        )
 
 
 class _Request(NamedTuple):

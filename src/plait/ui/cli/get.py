@@ -41,15 +41,7 @@ def command(
         return _watch(api, targets, scope, query, _Form(form, owners=owners))
     if form in ("table", "wide"):
         return _tables(api, targets, scope, query, wide=form == "wide")
-    found, single = _objects(api, targets, scope, query)
-    if form == "name":
-        for resource, one in found:
-            click.echo(f"{resource.label}/{one['metadata']['name']}")
-        return None
-    objects = [_Form(form, owners=owners).shown(one) for _, one in found]
-    whole = objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": objects}
-    click.echo(output.data(whole, form))
-    return None
+    return _whole(api, targets, scope, query, _Form(form, owners=owners))
 
 
 class _Form(NamedTuple):
@@ -57,6 +49,10 @@ class _Form(NamedTuple):
 
     name: str
     owners: bool
+
+    def say(self, value: dict[str, Any]) -> None:
+        """Print an object or a list of them; a jsonpath template has its own ends of lines."""
+        click.echo(output.data(value, self.name), nl=not self.name.startswith("jsonpath="))
 
     def shown(self, body: dict[str, Any]) -> dict[str, Any]:
         """The parts of an object that are printed."""
@@ -70,20 +66,50 @@ Targets = list[tuple[Resource, tuple[str, ...]]]
 Query = dict[str, str]
 
 
-def _objects(
-    api: Client, targets: Targets, scope: str | None, query: Query
-) -> tuple[list[tuple[Resource, dict[str, Any]]], bool]:
-    """The objects, and whether exactly one was asked for by name."""
+def _whole(api: Client, targets: Targets, scope: str | None, query: Query, form: _Form) -> None:
+    """The objects as one document; of those asked for by name, one that is missing is named."""
     found: list[tuple[Resource, dict[str, Any]]] = []
+    missing: list[str] = []
     _see_names(targets, scope)
     for resource, names in targets:
         if names:
-            found += [(resource, api.ask("GET", resource.path(scope, n)).body) for n in names]
-            continue
-        page = api.ask("GET", resource.path(scope), query=query).body
-        meta = {"apiVersion": page["apiVersion"], "kind": resource.kind}
-        found += [(resource, {**meta, **one}) for one in page["items"]]
-    return found, len(targets) == 1 and len(targets[0][1]) == 1
+            bodies = _named(api, resource, names, scope, missing)
+        else:
+            bodies = _listed(api, resource, scope, query)
+        found += [(resource, one) for one in bodies]
+    is_single = [len(names) for _, names in targets] == [1]
+    if form.name == "name":
+        for resource, one in found:
+            click.echo(f"{resource.label}/{one['metadata']['name']}")
+    elif not is_single:
+        objects = [form.shown(one) for _, one in found]
+        form.say({"apiVersion": "v1", "kind": "List", "items": objects})
+    elif found:
+        form.say(form.shown(found[0][1]))
+    _fail(missing)
+
+
+def _named(
+    api: Client, resource: Resource, names: tuple[str, ...], scope: str | None, missing: list[str]
+) -> list[dict[str, Any]]:
+    """The objects of these names; what the API says of one that is not there goes to `missing`."""
+    found: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            found.append(api.ask("GET", resource.path(scope, name)).body)
+        except RefusedError as error:
+            if not error.is_missing:
+                raise
+            missing.append(error.message)
+    return found
+
+
+def _listed(
+    api: Client, resource: Resource, scope: str | None, query: Query
+) -> list[dict[str, Any]]:
+    page = api.ask("GET", resource.path(scope), query=query).body
+    meta = {"apiVersion": page["apiVersion"], "kind": resource.kind}
+    return [{**meta, **one} for one in page["items"]]
 
 
 def _see_names(targets: Targets, scope: str | None) -> None:
@@ -119,6 +145,10 @@ def _tables(api: Client, targets: Targets, scope: str | None, query: Query, *, w
         click.echo(
             f"no resources found{'' if scope is None else f' in namespace {scope}'}", err=True
         )
+    _fail(missing)
+
+
+def _fail(missing: list[str]) -> None:
     for message in missing:
         click.echo(f"error: {message}", err=True)
     if missing:
@@ -156,8 +186,9 @@ def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form:
         elif form.name == "name":
             click.echo(f"{resource.label}/{body['metadata']['name']}")
         else:
-            text = output.data(form.shown(body), form.name)
-            click.echo(f"---\n{text}" if form.name == "yaml" else text)
+            if form.name == "yaml":
+                click.echo("---")
+            form.say(form.shown(body))
     raise click.ClickException("the control plane ended the watch")
 
 

@@ -1,8 +1,8 @@
 r"""kubectl's JSONPath templates: text with expressions in braces.
 
-``{.a.b}``, ``{.a[0]}``, ``{.a[*].b}``, ``{.a.x\.y}``, ``{.a['x.y']}``, ``{.a['x','y']}``,
-``{..name}``, filters ``{.items[?(@.kind=="Service")].metadata.name}``,
-``{range .items[*]}…{end}``, ``{"text"}``.
+``{.a.b}``, ``{.a[0]}``, ``{.a[0,2]}``, ``{.a[1:5:2]}``, ``{.a[*].b}``, ``{.a.x\.y}``,
+``{.a['x.y']}``, ``{.a['x','y']}``, ``{..name}``, filters
+``{.items[?(@.kind=="Service")].metadata.name}``, ``{range .items[*]}…{end}``, ``{"text"}``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import Any
 
 import click
 
+_PLACES = r"(?:-?\d+|(?:-?\d+)?(?::(?:-?\d+)?){1,2})"
 _STEP = re.compile(
-    r"""\.\.(?P<deep>[\w-]+|\*)          # everywhere below
+    rf"""\.\.(?P<deep>[\w-]+|\*)          # everywhere below
       | \.(?P<name>(?:\\.|[\w/-])+|\*)   # a field; a backslash takes a dot as part of it
       | \[\?\(@(?P<path>[^=!<>)]*?)\s*(?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\)\]
       | \[(?P<quoted>'[^']*'|"[^"]*"|'[^']*'(?:\s*,\s*'[^']*')+)\]  # fields with any characters
-      | \[(?P<index>\*|-?\d+|-?\d*:-?\d*)\]
+      | \[(?P<index>\*|{_PLACES}(?:,{_PLACES})*)\]
     """,
     re.VERBOSE,
 )
-_EXPRESSION = re.compile(r"\{((?:[^{}\"']|\"[^\"]*\"|'[^']*')*)\}")
+_EXPRESSION = re.compile(r"""\{((?:[^{}"']|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')*)\}""")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"'}
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 def render(template: str, value: Any) -> str:
@@ -58,7 +60,7 @@ def _play(tokens: list[tuple[str, str]], root: Any, here: Any, parts: list[str])
         kind, text = tokens[i]
         i += 1
         if kind == "text":
-            parts.append(_unescaped(text))
+            parts.append(text)
         elif text.startswith("range "):
             end = _end(tokens, i)
             for one in select(text[6:].strip(), here):
@@ -66,7 +68,9 @@ def _play(tokens: list[tuple[str, str]], root: Any, here: Any, parts: list[str])
             i = end + 1
         elif text[:1] in "\"'" and len(text) > 1:
             parts.append(_unescaped(text[1:-1]))
-        elif text != "end":
+        elif text == "end":
+            raise click.ClickException("jsonpath: {end} without {range}")
+        else:
             start = root if text.startswith("$") else here
             found = select(text.lstrip("$@"), start)
             parts.append(" ".join(_shown(one) for one in found))
@@ -134,13 +138,39 @@ def _named(value: Any, name: str) -> Iterator[Any]:
 
 
 def _indexed(value: Any, index: str) -> Iterator[Any]:
+    """What a list has at these places, which must be there, as in kubectl."""
     if index == "*":
         yield from _items(value)
-    elif isinstance(value, list) and ":" in index:
-        first, _, last = index.partition(":")
-        yield from value[int(first) if first else None : int(last) if last else None]
-    elif isinstance(value, list) and -len(value) <= int(index) < len(value):
-        yield value[int(index)]
+        return
+    if not isinstance(value, list):
+        raise click.ClickException(f"jsonpath: [{index}] selects from a list, not from {value!r}")
+    for part in index.split(","):
+        yield from value[_slice(part, len(value))]
+
+
+def _slice(part: str, length: int) -> slice:
+    """``2``, ``1:5`` or ``1:5:2`` as a slice of a list of that length."""
+    if ":" not in part:
+        place = _place(int(part), length)
+        _see(place, length - 1, length)
+        return slice(place, place + 1)
+    first, last, step = (int(one) if one else None for one in (*part.split(":"), "")[:3])
+    start = _place(first or 0, length)
+    end = length if last is None else _place(last, length)
+    for place in (start, end):
+        _see(place, length, length)
+    if step == 0:
+        raise click.ClickException(f"jsonpath: [{part}] never ends")
+    return slice(start, end, step)
+
+
+def _place(index: int, length: int) -> int:
+    return index + length if index < 0 else index
+
+
+def _see(place: int, most: int, length: int) -> None:
+    if not 0 <= place <= most:
+        raise click.ClickException(f"jsonpath: there is no index {place} in a list of {length}")
 
 
 def _items(value: Any) -> Iterator[Any]:
@@ -193,6 +223,4 @@ def _shown(value: Any) -> str:
 
 
 def _unescaped(text: str) -> str:
-    for escape, plain in _ESCAPES.items():
-        text = text.replace(escape, plain)
-    return text
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), text)
