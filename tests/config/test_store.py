@@ -392,6 +392,40 @@ def test_watchers_resume_after_a_restart(tmp_path: Path):
     asyncio.run(main())
 
 
+def test_a_delete_is_told_after_what_was_deleted_is_compacted(tmp_path: Path):
+    async def main():
+        few = Tuning(keep=10)
+        async with running(tmp_path, tuning=few) as store:
+            await put(store, config_map("old"))
+            for number in range(12):
+                await put(store, config_map("x", str(number)))
+            since = store.revision
+            await store.commit([delete(config_map("old"))])
+            for number in range(9):
+                await put(store, config_map("x", f"again {number}"))
+        async with running(tmp_path, tuning=few) as store:
+            assert told(await events(store, since))[0] == ("DELETED", "old")
+
+    asyncio.run(main())
+
+
+def test_replayed_events_are_those_of_the_time(tmp_path: Path):
+    async def main():
+        async with running(tmp_path) as store:
+            await put(store, config_map("x"))
+            await store.commit([delete(config_map("x"))])
+            await put(store, config_map("x", "2"))
+            await put(store, {**entry("y"), "status": {"a": 1}})
+            await put(store, config_map("z"))
+            live = await events(store)
+        async with running(tmp_path) as store:
+            again = await events(store)
+            assert told(again) == told(live)
+            assert [e.previous is None for e in again] == [e.previous is None for e in live]
+
+    asyncio.run(main())
+
+
 def test_a_watcher_that_comes_too_late_is_told_to_list_again():
     async def main():
         async with running(tuning=Tuning(keep=10, recent=4)) as store:

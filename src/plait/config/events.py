@@ -67,9 +67,10 @@ class Events:
         records |= {row.key: self._ledger.record(row.key) for row, _ in page.pairs}
         known = {key: record.status for key, record in records.items() if record}
         found = restore.events(page.pairs, known, self._kinds)
+        shown = {event.revision for event in found}
         for key, at in page.statuses.items():
             record = records[key]
-            if record is not None and record.revision == at:
+            if record is not None and record.revision == at and at not in shown:
                 found.append(
                     Event(type=EventType.MODIFIED, record=record, previous=None, revision=at)
                 )

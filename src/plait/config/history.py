@@ -44,6 +44,17 @@ SELECT = f"SELECT {_COLUMNS} FROM revisions WHERE "  # noqa: S608 - constants on
 
 _OBJECT = 'kind = ? AND namespace = ? AND name = ? AND "group" = ?'
 _LIVE = f"SELECT revision FROM live WHERE {_OBJECT} AND source = ?"  # noqa: S608
+# What was in force at the cutoff stays: a watcher that is told of a later delete needs to see it.
+_FORGET = """
+DELETE FROM revisions WHERE revision IN (
+  SELECT revision FROM revisions AS old
+  WHERE revision <= ? AND revision NOT IN (SELECT revision FROM live)
+    AND (document IS NULL OR event = '' OR EXISTS (
+      SELECT 1 FROM revisions AS next
+      WHERE next.kind = old.kind AND next.namespace = old.namespace AND next.name = old.name
+        AND next."group" = old."group" AND next.revision > old.revision AND next.revision <= ?
+        AND next.event != ''))
+  ORDER BY revision LIMIT ?)"""
 _CHUNK = 5_000  # rows that one compaction removes, so that no write waits long for it
 
 
@@ -305,11 +316,7 @@ class History:
             )
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                gone = self._connection.execute(
-                    "DELETE FROM revisions WHERE revision IN (SELECT revision FROM revisions "
-                    "WHERE revision <= ? AND revision NOT IN (SELECT revision FROM live) LIMIT ?)",
-                    (cutoff, _CHUNK),
-                ).rowcount
+                gone = self._connection.execute(_FORGET, (cutoff, cutoff, _CHUNK)).rowcount
                 self._connection.execute(
                     "UPDATE meta SET value = ? WHERE name = 'compacted'", (str(cutoff),)
                 )

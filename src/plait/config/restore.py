@@ -97,7 +97,9 @@ def events(
     found = []
     for row, before in rows:
         status = statuses.get(row.key)
-        previous = _with(before, status, kinds) if before else None
+        kind = EventType(row.event)
+        made = kind is EventType.ADDED  # what was of that name before is another object
+        previous = _with(before, status, kinds) if before and not made else None
         after = _with(row, status, kinds) if row.document is not None else previous
         if after is None:  # what was deleted is no longer kept: there is nothing to show
             continue
@@ -113,7 +115,6 @@ def events(
                 origin=after.origin,
                 at=row.at,
             )
-        kind = EventType(row.event)
         found.append(Event(type=kind, record=after, previous=previous, revision=row.revision))
     return found
 
