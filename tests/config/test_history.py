@@ -83,6 +83,18 @@ def test_old_revisions_are_forgotten_but_not_what_is_live():
     history.close()
 
 
+def test_what_cannot_be_forgotten_is_not_looked_through_at_every_write():
+    history = History.open(None, keep=100)
+    looks: list[int] = []
+    for number in range(1, 500):
+        at = history.compacted
+        key = Key("", "ConfigMap", "demo", f"x{number % 50}")
+        history.append(Transaction(revisions=[row(number, key)]))
+        looks += [number] if history.compacted != at else []
+    assert 0 < len(looks) < 50
+    history.close()
+
+
 def test_kinds_whose_past_nobody_asks_for_keep_the_newest_revision():
     history = History.open(None)
     lease = Key("coordination.k8s.io", "Lease", "demo", "x")

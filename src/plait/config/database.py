@@ -52,6 +52,21 @@ CREATE TABLE observed (
   PRIMARY KEY (name, key)) WITHOUT ROWID;
 """
 
+FORGET = """
+DELETE FROM revisions WHERE revision IN (
+  SELECT revision FROM revisions AS old
+  WHERE revision <= ? AND revision NOT IN (SELECT revision FROM live)
+    AND (document IS NULL OR event = '' OR EXISTS (
+      SELECT 1 FROM revisions AS next
+      WHERE next.kind = old.kind AND next.namespace = old.namespace AND next.name = old.name
+        AND next."group" = old."group" AND next.revision > old.revision AND next.revision <= ?
+        AND next.event != ''))
+  ORDER BY revision LIMIT ?)"""
+"""Forget at most so many (the third value) of the revisions up to one (the first and the second).
+
+What was in force then stays: a watcher that is told of a later delete needs to see it.
+"""
+
 
 @contextmanager
 def translated(file: Path | None) -> Iterator[None]:

@@ -44,17 +44,6 @@ SELECT = f"SELECT {_COLUMNS} FROM revisions WHERE "  # noqa: S608 - constants on
 
 _OBJECT = 'kind = ? AND namespace = ? AND name = ? AND "group" = ?'
 _LIVE = f"SELECT revision FROM live WHERE {_OBJECT} AND source = ?"  # noqa: S608
-# What was in force at the cutoff stays: a watcher that is told of a later delete needs to see it.
-_FORGET = """
-DELETE FROM revisions WHERE revision IN (
-  SELECT revision FROM revisions AS old
-  WHERE revision <= ? AND revision NOT IN (SELECT revision FROM live)
-    AND (document IS NULL OR event = '' OR EXISTS (
-      SELECT 1 FROM revisions AS next
-      WHERE next.kind = old.kind AND next.namespace = old.namespace AND next.name = old.name
-        AND next."group" = old."group" AND next.revision > old.revision AND next.revision <= ?
-        AND next.event != ''))
-  ORDER BY revision LIMIT ?)"""
 _CHUNK = 5_000  # rows that one compaction removes, so that no write waits long for it
 
 
@@ -135,6 +124,7 @@ class History:
         self._connection = connection
         self._lock = lock
         self._keep = keep
+        self._most = keep + max(keep // 10, 1)  # rows, until it is worth a look what can go
         self._size = file.stat().st_size if file else 0
         self._rows: int = self._one("SELECT count(*) FROM revisions")
         self.compacted = int(self._meta("compacted"))
@@ -214,7 +204,7 @@ class History:
                 raise
             self._rows += len(transaction.revisions)
             self._size = self.file.stat().st_size if self.file else 0
-        if self._rows > self._keep + max(self._keep // 10, 1):
+        if self._rows > self._most:
             with suppress(StoreError):  # what was written is written; the next write tries again
                 self._compact()
 
@@ -316,7 +306,7 @@ class History:
             )
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                gone = self._connection.execute(_FORGET, (cutoff, cutoff, _CHUNK)).rowcount
+                gone = self._connection.execute(database.FORGET, (cutoff, cutoff, _CHUNK)).rowcount
                 self._connection.execute(
                     "UPDATE meta SET value = ? WHERE name = 'compacted'", (str(cutoff),)
                 )
@@ -327,6 +317,8 @@ class History:
                 raise
             self._rows -= gone
             self.compacted = cutoff
+            if gone < _CHUNK:
+                self._most = max(self._rows, self._keep) + max(self._keep // 10, 1)
 
     def _newest(self) -> int:
         rows = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
