@@ -38,8 +38,11 @@ async def run(settings: Settings) -> None:
     store = await Store.open(settings.data, WallClock(), tuning=_tuning(settings))
     try:
         await _serve(settings, store)
-    except* PlaitError as group:
-        raise _first(group) from None
+    except BaseExceptionGroup as group:
+        known = group.subgroup(PlaitError)
+        if known is None:
+            raise
+        raise _first(known) from None
     finally:
         await store.close()
 

@@ -57,6 +57,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.data / "api.address"
 
 
+def quiet_grpc() -> None:
+    """Keep gRPC's C++ half from writing to the error stream; what fails is said by plait.
+
+    Only of use before gRPC is imported.  Who sets GRPC_VERBOSITY wants to read it.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251 - the one place
+
+
 def server(flag: str | None) -> str:
     """Where the command line finds the API: ``http://host:port`` or ``unix:PATH``.
 

@@ -27,7 +27,10 @@ plait serve -f mesh/ --data /tmp/plait
 @click.option("--log-format", help="auto, console, logfmt or json.")
 def command(**flags: Any) -> None:
     """Run the control plane until it is interrupted."""
-    from plait import app, settings
+    from plait import settings
+
+    settings.quiet_grpc()
+    from plait import app
 
     try:
         found = settings.load(flags)
