@@ -1,5 +1,11 @@
+import gc
+import sys
+
+from msgspec import structs
+
+from plait.mesh import ir
 from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES
-from tests.support.delivery import OTHER, Client, Mesh, item
+from tests.support.delivery import OTHER, PLACE, Client, Mesh, item
 
 
 def full(mesh: Mesh, **how) -> Client:
@@ -503,3 +509,21 @@ def test_what_nobody_watches_is_forgotten_after_a_while():
     mesh.engine.collect()
 
     assert len(mesh.engine) == 0
+
+
+def test_a_place_where_nobody_stands_is_forgotten_though_others_share_its_topics():
+    mesh = small()
+    full(mesh)
+    place = structs.replace(PLACE, locality=ir.Locality(zone="far"))
+    before = sys.getrefcount(place)
+    client = mesh.client(placement=place)
+    client.ask("EDS", "a", "b")
+    client.stream.close()
+    mesh.clients.remove(client)
+    del client
+    gc.collect()
+    assert sys.getrefcount(place) > before
+
+    mesh.hub.sweep(0.0)
+
+    assert sys.getrefcount(place) == before

@@ -122,8 +122,8 @@ class Hub:
         for topic in self._idle:
             topic.left_at = now if topic.left_at is None else topic.left_at
         old = {t for t in self._idle if t.left_at is not None and now - t.left_at >= GRACE}
-        if old:
-            self._found = {asked: t for asked, t in self._found.items() if t not in old}
+        places = {place for place, _ in self._places.values()}
+        self._found = {a: t for a, t in self._found.items() if a[0] in places and t not in old}
         for topic in old:
             self._drop(topic)
 
