@@ -25,6 +25,8 @@ from plait.sources.mesh_config import follow as follow_mesh_config
 _log = structlog.get_logger(__name__)
 COLLECT = 1.0
 """Seconds between two looks for memos that nobody needs any more."""
+WHOLE = 600
+"""Looks for garbage of which one goes through everything that is not put aside."""
 MANY = 50_000
 """New objects in that time that count as a load of configuration."""
 
@@ -108,21 +110,23 @@ async def _tidy(store: Store) -> None:
     dropped has no cycles; so it is put aside unseen, and only the rest is looked through.
     """
     gc.disable()
+    rounds = 0
     try:
         while True:
             found = store.engine.collect(0.002)
             await asyncio.sleep(0 if found else COLLECT)
             if not found:
-                _collect_garbage()
+                rounds += 1
+                _collect_garbage(whole=rounds % WHOLE == 0)
     finally:
         gc.enable()
 
 
-def _collect_garbage() -> None:
+def _collect_garbage(*, whole: bool) -> None:
     if gc.get_count()[0] > MANY:
         gc.freeze()
     else:
-        gc.collect()
+        gc.collect(2 if whole else 1)
 
 
 class _Faults:
