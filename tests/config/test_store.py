@@ -328,6 +328,22 @@ def test_objects_of_a_file_that_cannot_be_read_at_the_start_stay(tmp_path: Path)
     asyncio.run(main())
 
 
+def test_what_left_a_file_while_nobody_looked_is_gone_beside_an_unknown_kind(tmp_path: Path):
+    async def main():
+        files = Said("files")
+        async with running(tmp_path, files) as store:
+            two = [change(config_map(name), "files", f"a.yaml:{name}") for name in ("x", "z")]
+            await files.tell(Batch(changes=tuple(two), complete=True))
+        files = Said("files")
+        async with running(tmp_path, files) as store:
+            place = Origin(source="files", locator="a.yaml:9")
+            fault = Fault(origin=place, problem="not known", code="PLT1002", name="other")
+            await files.tell(Batch(changes=(two[0],), complete=True, faults=(fault,)))
+            assert [record.key.name for record in store.records("ConfigMap")] == ["x"]
+
+    asyncio.run(main())
+
+
 def test_the_store_is_ready_when_every_source_has_spoken():
     async def main():
         first, second = Said("a"), Said("b")

@@ -150,6 +150,13 @@ def test_a_link_to_a_folder_around_it_is_not_followed_for_ever(tmp_path: Path):
     assert list(signatures(tmp_path)) == ["x.yaml"]
 
 
+@pytest.mark.parametrize("name", ["loop", "loop.yaml"])
+def test_a_link_to_itself_is_passed_by(name: str, tmp_path: Path):
+    (tmp_path / "a.yaml").write_text(text(config_map("x")))
+    (tmp_path / name).symlink_to(tmp_path / name)
+    assert list(signatures(tmp_path)) == ["a.yaml"]
+
+
 def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(SourceUnavailableError, match=str(tmp_path / "nowhere")):
         signatures(tmp_path / "nowhere")
@@ -209,6 +216,29 @@ def test_what_a_file_loses_counts_when_a_second_look_agrees():
 
     assert sorted(names(merged(once))) == ["x", "z"]
     assert names(merged(twice)) == ["x"]
+
+
+def test_beside_a_document_of_an_unknown_kind_objects_can_be_removed():
+    unknown = {"apiVersion": "other.example/v1", "kind": "Other", "metadata": {"name": "o"}}
+    both = parsed("a.yaml", text(config_map("x"), config_map("z"), unknown), "files")
+    one = parsed("a.yaml", text(config_map("x"), unknown), "files")
+    files = frozenset({"a.yaml"})
+
+    once = updated({"a.yaml": both}, files, {"a.yaml": one})
+    twice = updated(once, files, {"a.yaml": one}, settled=files)
+
+    assert names(merged(twice)) == ["x"]
+
+
+def test_an_object_whose_kind_is_misspelled_stays():
+    good = parsed("a.yaml", text(config_map("x"), config_map("z")), "files")
+    typo = parsed("a.yaml", text(config_map("x"), {**config_map("z"), "kind": "Confg"}), "files")
+    files = frozenset({"a.yaml"})
+
+    once = updated({"a.yaml": good}, files, {"a.yaml": typo})
+    twice = updated(once, files, {"a.yaml": typo}, settled=files)
+
+    assert sorted(names(merged(twice))) == ["x", "z"]
 
 
 def test_a_file_that_is_gone_counts_when_a_second_look_agrees():

@@ -135,7 +135,14 @@ def _kind(value: dict[str, Any], origin: Origin) -> Kind | Fault:
     if kind is not None and short in kind.versions:
         return kind
     problem = f'kind "{name}" of apiVersion "{version}" is not known and is ignored'
-    return Fault(origin=origin, problem=problem + _instead(str(name), kind), code="PLT1002")
+    problem += _instead(str(name), kind)
+    return Fault(origin=origin, problem=problem, code="PLT1002", name=_name(value))
+
+
+def _name(value: dict[str, Any]) -> str:
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _instead(name: str, kind: Kind | None) -> str:

@@ -16,7 +16,7 @@ from msgspec import structs
 from plait.base.errors import ConflictError
 from plait.config import history
 from plait.config.meta import Key, Object
-from plait.config.ports import Change
+from plait.config.ports import Batch, Change, Fault
 from plait.config.record import Event, EventType, Record, Write, at_revision, content, timestamp
 from plait.config.record import seconds as parse_seconds
 
@@ -236,6 +236,28 @@ def conflicts(held: Held) -> tuple[Record, ...]:
     winner = in_force(held)
     losers = (record for record in held.values() if record is not winner)
     return tuple(sorted(losers, key=lambda record: record.revision, reverse=True))
+
+
+def retracted(had: Iterable[Record], batch: Batch) -> list[Write]:
+    """Deletes of what a source `had` and that is not in all it has now.
+
+    What an unreadable document of its file may be stays.
+    """
+    named = {change.key for change in batch.changes}
+    unread: dict[str, list[Fault]] = {}
+    for fault in batch.faults:
+        unread.setdefault(_file(fault.origin.locator), []).append(fault)
+    return [
+        Write(key=record.key, change=None, source=record.source)
+        for record in had
+        if record.key not in named
+        and not any(f.may_be(record.key) for f in unread.get(_file(record.origin.locator), ()))
+    ]
+
+
+def _file(locator: str) -> str:
+    """The file of ``reviews.yaml:14``; empty for places that are no files."""
+    return locator.partition(":")[0]
 
 
 def _outdated(write: Write, current: Record | None) -> str:

@@ -34,11 +34,17 @@ class Fault(Struct, frozen=True, kw_only=True):
     Attributes:
         problem: with the way out.
         code: ``PLT1002`` for an unknown kind, which is only a warning.
+        name: of the object, where that can be read.
     """
 
     origin: Origin
     problem: str
     code: str = "PLT1001"
+    name: str = ""
+
+    def may_be(self, key: Key) -> bool:
+        """Could the document be `key`?  A misspelled kind leaves its name as it was."""
+        return self.name in ("", key.name)
 
 
 class Batch(Struct, frozen=True, kw_only=True):

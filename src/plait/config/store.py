@@ -27,7 +27,7 @@ from plait.config.history import KEEP, Observed, Revision, Transaction
 from plait.config.jobs import Job, Jobs, Row
 from plait.config.journal import Journal
 from plait.config.kinds.observed import Rejection
-from plait.config.ledger import Draft, Ledger, conflicts
+from plait.config.ledger import Draft, Ledger, conflicts, retracted
 from plait.config.meta import Key
 from plait.config.ports import Batch, Fault, Source
 from plait.config.record import Event, Record, Write
@@ -248,22 +248,12 @@ class Store:
             for c in batch.changes
         ]
         if batch.complete:
-            writes += self._retracted(source, batch)
+            writes += retracted(self._ledger.of_source(source), batch)
         self.faults = {**self.faults, source: batch.faults}
         await self._do(Job(writes))
         self._awaited.discard(source)
         if not self._awaited:
             self.ready.set()
-
-    def _retracted(self, source: str, batch: Batch) -> list[Write]:
-        """Deletes of what a source no longer has; an unreadable file may still have all it had."""
-        named = {change.key for change in batch.changes}
-        unreadable = {_file(fault.origin.locator) for fault in batch.faults}
-        return [
-            Write(key=record.key, change=None, source=source)
-            for record in self._ledger.of_source(source)
-            if record.key not in named and _file(record.origin.locator) not in unreadable
-        ]
 
     async def _settle(self) -> None:
         """Be ready when no source is awaited, or has been for too long."""
@@ -392,8 +382,3 @@ class Store:
                 value = msgspec.json.decode(seen.value, type=_STORED[seen.table])
                 changes.append((seen.table, seen.key, value))
         self._put(changes)
-
-
-def _file(locator: str) -> str:
-    """The file of ``reviews.yaml:14``; empty for places that are no files."""
-    return locator.partition(":")[0]

@@ -8,6 +8,7 @@ inode, so a quiet tree costs a `stat` for each file.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -33,8 +34,8 @@ class Content(Struct, frozen=True, kw_only=True):
     """What one file holds.
 
     Attributes:
-        faults: documents that cannot be read; while there are any, objects that the file had
-            before and that are in none of its documents now stay.
+        faults: documents that cannot be read; objects that the file had before, that are in
+            none of its documents now and that one of these may be, stay.
         doubtful: it lost objects since the last look.  They stay until the next look finds the
             same: an editor may be in the middle of saving it.
     """
@@ -123,8 +124,8 @@ def updated(
     """The contents of all files after some of them were read anew and some went away.
 
     Objects that are new or changed count at once.  Those that a file no longer has stay while it
-    has a document that cannot be read (which of them it was about, nobody can tell), and until a
-    second look agrees: then the file is in `settled`.
+    has a document that cannot be read and may be about them (where it has no name, nobody can
+    tell), and until a second look agrees: then the file is in `settled`.
     """
     contents = dict(before)
     for file in before.keys() | read.keys():
@@ -174,8 +175,10 @@ def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path
                 yield from _walk(Path(entry.path), (*above, place))
             elif entry.name.endswith(SUFFIXES) and entry.is_file():
                 yield Path(entry.path), _signature(entry.stat())
-        except FileNotFoundError:  # went away since the folder was read
-            continue
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
+            continue  # went away since the folder was read, or a link that leads to itself
 
 
 def _signature(stat: os.stat_result) -> Signature:
@@ -196,10 +199,10 @@ def _content(path: Path, name: str, source: str) -> Content:
 
 def _completed(new: Content, old: Content, *, settled: bool) -> Content:
     named = {change.key for change in new.changes}
-    lost = tuple(change for change in old.changes if change.key not in named)
-    if not lost or (settled and not new.faults):
-        return new
-    return structs.replace(new, changes=(*new.changes, *lost), doubtful=not new.faults)
+    lost = [change for change in old.changes if change.key not in named]
+    unread = [c for c in lost if any(fault.may_be(c.key) for fault in new.faults)]
+    kept = unread if settled else lost
+    return structs.replace(new, changes=(*new.changes, *kept), doubtful=len(kept) > len(unread))
 
 
 def _with_problem(change: Change, places: list[str]) -> Change:
