@@ -511,6 +511,22 @@ def test_a_watch_begun_soon_is_told_by_the_next_drain():
     asyncio.run(main())
 
 
+def test_a_listener_that_raises_stops_neither_the_store_nor_the_others():
+    async def main():
+        async with running() as store:
+            heard: list[int] = []
+
+            def fails(drained: Drained, revision: int) -> None:
+                raise KeyError(revision)
+
+            store.listen(fails)
+            store.listen(lambda _, revision: heard.append(revision))
+            record = await put(store, config_map("x"))
+            assert heard[-1] == record.revision
+
+    asyncio.run(main())
+
+
 def test_the_history_says_who_changed_what_and_why():
     async def main():
         async with running() as store:

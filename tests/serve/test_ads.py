@@ -169,6 +169,27 @@ def test_a_request_that_cannot_be_understood_ends_that_stream_only(data: bytes, 
     run(story)
 
 
+def test_a_bug_that_a_look_at_the_clock_meets_ends_that_stream_only():
+    async def story() -> None:
+        async with serving() as plane:
+            await plane.put(service("reviews"))
+            async with connected(plane.address, node=node()) as good:
+                await everything(good, REVIEWS)
+                [first] = plane.ads.sessions()
+                async with connected(plane.address, node=node()) as bad:
+                    await everything(bad, REVIEWS)
+                    [session] = set(plane.ads.sessions()) - {first}
+                    stream = session.stream
+                    assert stream is not None
+                    await plane.until(lambda: stream.acknowledged is None, "all in sync")
+                    stream.deadline = "broken"  # type: ignore[assignment]
+                    await plane.until(lambda: plane.ads.sessions() == (first,), "its end")
+                await plane.put(service("ratings", "10.96.0.2"))
+                await good.has(CLUSTER, RATINGS)
+
+    run(story)
+
+
 def test_a_unix_socket_that_nobody_listens_at_is_replaced(tmp_path: Path):
     path = tmp_path / "xds.sock"
     with socket.socket(socket.AF_UNIX) as stale:

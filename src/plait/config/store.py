@@ -366,7 +366,10 @@ class Store:
             self._undrained = False
             drained = self.engine.drain(SLICE)
             for listener in tuple(self._listeners.values()):
-                listener(drained, self.revision)
+                try:
+                    listener(drained, self.revision)
+                except Exception:  # noqa: BLE001 - our bug: it must not stop the store
+                    _log.exception("listener failed", revision=self.revision)
             if drained.done:
                 return
             await asyncio.sleep(0)

@@ -174,16 +174,9 @@ class Ads:
             turn, self._dirty = self._dirty, {}
             for number, session in enumerate(turn, 1):
                 if session in self._sessions:
-                    self._refresh(session)
+                    _alone(session, session.refresh)
                 if not number % SLICE:
                     await asyncio.sleep(0)
-
-    def _refresh(self, session: Session) -> None:
-        try:
-            session.refresh()
-        except Exception as error:  # noqa: BLE001 - a bug met through one stream ends that alone
-            _log.error("stream failed", error=repr(error), exc_info=error)
-            session.fail("an internal error; see the control plane's log")
 
     async def _report(self) -> None:
         while True:
@@ -199,7 +192,7 @@ class Ads:
             await asyncio.sleep(_TICK)
             ticks += 1
             for session in tuple(self._sessions):
-                session.tick()
+                _alone(session, session.tick)
             if not ticks % _SWEEP:
                 self.hub.sweep(self.now())
                 self._refusals.clean()
@@ -278,6 +271,15 @@ async def _read(session: Session, link: _Link, context: Any) -> None:
     while (data := await context.read()) is not grpc.aio.EOF:
         session.receive(data)
     link.end()
+
+
+def _alone(session: Session, act: Callable[[], None]) -> None:
+    """A bug that is met through one stream ends that stream, and no other."""
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - see above
+        _log.error("stream failed", error=repr(error), exc_info=error)
+        session.fail("an internal error; see the control plane's log")
 
 
 def _id(session: Session) -> str:

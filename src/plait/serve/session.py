@@ -46,7 +46,7 @@ class Desk(Protocol):
         ...
 
     def stir(self) -> None:
-        """A client came, or said something."""
+        """A client came or went, said something, or is waited for no longer."""
         ...
 
     def accepted(self, session: Session, type_url: str, payload: Payload) -> None:
@@ -170,12 +170,15 @@ class Session:
                 self._act(self.stream.on_moved(places, now))
         elif self.stream is not None:
             self._act(self.stream.on_changed(now))
+        self._desk.stir()  # that nothing had to be sent is news too
 
     def tick(self) -> None:
         """Look at the clock."""
         stream = self.stream
         if stream is not None and stream.deadline is not None:
             self._act(stream.on_tick(self._desk.now()))
+            if stream.deadline is None:
+                self._desk.stir()
 
     def fail(self, reason: str) -> None:
         """End the stream; the client will come back."""

@@ -468,6 +468,24 @@ def test_conditions_are_shown_and_their_changes_are_watched(tmp_path: Path) -> N
     run(tmp_path, story, pages=pages)
 
 
+def test_a_watch_does_not_tell_the_same_conditions_again(tmp_path: Path) -> None:
+    pages = Findings()
+
+    async def story(server: Api) -> None:
+        pages.found = (accepted("True"),)
+        await server.request("POST", VIRTUAL_SERVICES, virtual_service())
+        async with server.session.get(f"{server.url}{VIRTUAL_SERVICES}?watch=1") as answer:
+            await answer.content.readline()
+            pages.tell(key("VirtualService", "default", "reviews"))
+            other = virtual_service()
+            other["metadata"]["name"] = "other"
+            await server.request("POST", VIRTUAL_SERVICES, other)
+            second = json.loads(await answer.content.readline())
+        assert (second["type"], second["object"]["metadata"]["name"]) == ("ADDED", "other")
+
+    run(tmp_path, story, pages=pages)
+
+
 def test_only_the_subresource_changes_the_status(tmp_path: Path) -> None:
     async def story(server: Api) -> None:
         body = {**virtual_service(), "status": {"x": "ignored"}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -43,14 +43,15 @@ async def watch(backend: Backend, target: Target, request: web.Request) -> web.S
     await answer.prepare(request)
     try:
         async with asyncio.timeout(_seconds(query.get("timeoutSeconds", ""))):
-            if initial:
-                await _send(answer, watching.initial(is_marked=_is_marked(request)))
+            # All in one turn of the loop: what changes later comes through the queue, and once.
             async with following(watching) as queue:
-                await _follow(answer, watching, queue, is_true(query, "allowWatchBookmarks"))
+                with suppress(ConnectionResetError):  # the client left
+                    if initial:
+                        watching.place = backend.store.revision
+                        await _send(answer, watching.initial(is_marked=_is_marked(request)))
+                    await _follow(answer, watching, queue, is_true(query, "allowWatchBookmarks"))
     except TimeoutError:
         await answer.write_eof()
-    except ConnectionResetError:
-        pass  # the client left
     return answer
 
 
@@ -120,6 +121,7 @@ class Watch:
         self.printer = printer
         self._selector = selector
         self._columns = True
+        self._stood: dict[Key, int] = {}  # hash of the conditions that were told last
 
     def initial(self, *, is_marked: bool) -> list[Line]:
         """All that is there now, and the mark that this was all."""
@@ -138,6 +140,8 @@ class Watch:
             record = self.printer.backend.record(item)
             if record is None or not self._sees(record):
                 return []
+            if self._stood.get(item) == self._standing(item):
+                return []
             return [self._line("MODIFIED", record)]
         before = item.previous is not None and self._sees(item.previous)
         after = item.type is not EventType.DELETED and self._sees(item.record)
@@ -152,11 +156,18 @@ class Watch:
             return False
         return target.namespace is None or key.namespace == target.namespace
 
+    def _standing(self, key: Key) -> int:
+        return hash(tuple(self.printer.backend.pages.conditions(key)))
+
     def _sees(self, record: Record) -> bool:
         return reads.is_selected(record, self._selector)
 
     def _line(self, kind: str, record: Record) -> Line:
         columns, self._columns = self._columns, False
+        if kind == "DELETED":
+            self._stood.pop(record.key, None)
+        else:
+            self._stood[record.key] = self._standing(record.key)
         return {"type": kind, "object": self.printer.one(record, columns=columns)}
 
 
@@ -175,20 +186,20 @@ async def following(
 ) -> AsyncIterator[asyncio.Queue[Event | Key | ExpiredError]]:
     """What happens to the collection from now on, in a queue that holds the sender back."""
     queue: asyncio.Queue[Event | Key | ExpiredError] = asyncio.Queue(_WAITING)
-    touched: dict[Key, None] = {}
+    touched: set[Key] = set()
     wake = asyncio.Event()
 
     def touch(key: Key) -> None:
         if watching.is_about(key):
-            touched[key] = None
+            touched.add(key)
             wake.set()
 
     async def conditions() -> None:
         while True:
             await wake.wait()
             wake.clear()
-            for key in tuple(touched):
-                touched.pop(key)
+            for key in sorted(touched):
+                touched.discard(key)
                 await queue.put(key)
 
     stop = watching.printer.backend.pages.follow_conditions(touch)
