@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,12 @@ print({expression})
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
-    with captured(tmp_path_factory.mktemp("capture")) as found:
+def world() -> Iterator[Captured]:
+    # not below pytest's own directory, which every pytest that starts closes to other users
+    with (
+        tempfile.TemporaryDirectory(prefix="plait-capture-") as directory,
+        captured(Path(directory)) as found,
+    ):
         yield found
 
 
