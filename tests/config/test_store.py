@@ -1,4 +1,5 @@
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -602,3 +603,18 @@ def test_two_stores_do_not_share_a_directory(tmp_path: Path):
                 await Store.open(tmp_path, ManualClock())
 
     asyncio.run(main())
+
+
+def test_a_stored_row_of_another_form_is_left_out_and_the_store_opens(tmp_path: Path):
+    async def story() -> None:
+        async with running(tmp_path) as store:
+            await put(store, config_map("kept"))
+        database = sqlite3.connect(tmp_path / "plait.db")
+        database.execute("INSERT INTO observed VALUES ('Rejection', 'd', 1.0, '{\"old\": 1}')")
+        database.commit()
+        database.close()
+        async with running(tmp_path) as store:
+            assert [one.key.name for one in store.records("ConfigMap")] == ["kept"]
+            assert store.engine.get(rejection, "d") is None
+
+    asyncio.run(story())

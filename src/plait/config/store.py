@@ -9,7 +9,7 @@ and the rows are written with the next batch that can be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from plait.base.query import Drained, Engine
 from plait.base.tasks import Backoff, Health, supervise
 from plait.config import batching
 from plait.config.events import Events
-from plait.config.history import KEEP, Observed, Revision, Transaction
+from plait.config.history import KEEP, Contents, Observed, Revision, Transaction
 from plait.config.jobs import Job, Jobs, Row
 from plait.config.journal import Journal
 from plait.config.kinds.observed import Rejection
@@ -380,8 +380,17 @@ class Store:
         self._ledger.load(records, contents.revision)
         self._events = Events(self._ledger, self._journal, self._kinds, self._tuning.recent)
         changes = [row for key in {r.key: None for r in records} for row in self._rows(key)]
-        for seen in contents.observed:
-            if seen.value is not None and seen.table in _STORED:
-                value = msgspec.json.decode(seen.value, type=_STORED[seen.table])
-                changes.append((seen.table, seen.key, value))
-        self._put(changes)
+        self._put([*changes, *_observed(contents)])
+
+
+def _observed(contents: Contents) -> Iterator[Row]:
+    """Stored rows that no user wrote; one of another version's form is left out, and said."""
+    for seen in contents.observed:
+        if seen.value is None or seen.table not in _STORED:
+            continue
+        try:
+            value = msgspec.json.decode(seen.value, type=_STORED[seen.table])
+        except msgspec.MsgspecError as error:
+            _log.warning("row not readable", key=f"{seen.table} {seen.key}", error=str(error))
+        else:
+            yield seen.table, seen.key, value
