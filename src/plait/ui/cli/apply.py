@@ -114,14 +114,27 @@ def _placed(problem: Diagnostic, document: Document) -> str:
 
 
 def _waves(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """Items that may be on their way together: not two of one object."""
+    """Items that may be on their way together: not two of one object.
+
+    Routes come last, when what they lead to is in force: else requests would find a gap.
+    """
     wave: list[_Item] = []
-    for item in items:
-        if len(wave) >= common.AT_ONCE or any(item.key and item.key == other.key for other in wave):
+    for item in sorted(items, key=_is_route):
+        full = len(wave) >= common.AT_ONCE or any(_must_follow(item, other) for other in wave)
+        if full:
             yield wave
             wave = []
         wave.append(item)
     yield wave
+
+
+def _is_route(item: _Item) -> bool:
+    return item.body is not None and item.body.get("kind") == "VirtualService"
+
+
+def _must_follow(item: _Item, other: _Item) -> bool:
+    """Whether `item` may be sent only when `other` is in force."""
+    return bool(item.key and item.key == other.key) or _is_route(item) != _is_route(other)
 
 
 class _Run:
