@@ -1,0 +1,157 @@
+"""Processes that outlive who started them: started, found again, watched, ended.
+
+They are watched by a pidfd and not waited for as children, so whoever comes next can take over;
+a process is known by its number and the moment it began, because numbers are used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from plait.base import launch
+
+_LAUNCH = str(Path(launch.__file__))
+_STATE, _STARTED = 0, 19  # fields of /proc/PID/stat behind the name
+
+
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to run, and where.
+
+    Attributes:
+        command: the arguments, the program's name first: a path, or looked up in PATH.
+        environment: all variables that it has.
+        directory: where it starts.
+        network: path of its network namespace; empty: ours.
+        mounts: pairs of a path and where the process sees it; nobody else does.
+        hostname: empty: ours.
+        uid, gid: its user and group; None: ours.
+        executable: path of the program, opened before the user is changed, so that it may lie
+            where that user cannot go; empty: found by the command.
+        open_files: how many it may have; 0: as many as we.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+    directory: str = "/"
+    network: str = ""
+    mounts: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    executable: str = ""
+    open_files: int = 0
+
+    def launcher(self) -> tuple[str, ...]:
+        """The command that becomes this one, for who must start it by itself."""
+        request = {k: v for k, v in structs.asdict(self).items() if v is not None}
+        return (sys.executable, "-I", "-S", _LAUNCH, json.dumps(request))
+
+
+class Handle(Struct, frozen=True):
+    """What a process is found by.
+
+    Attributes:
+        started: when it began, in the kernel's ticks since boot.
+    """
+
+    pid: int
+    started: int
+
+
+class Process:
+    """A process of ours, or of who was here before."""
+
+    def __init__(self, handle: Handle, child: subprocess.Popen[bytes] | None = None) -> None:
+        self.handle = handle
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.handle.pid
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        if self._child is not None:
+            return self._child.poll() is None
+        return _started(self.pid) == self.handle.started
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        if self.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def send_all(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it started in its process group."""
+        if self.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    async def wait(self) -> int | None:
+        """Wait for its end; its exit code, negative: the signal; None: it was not our child."""
+        try:
+            file = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return self._child.poll() if self._child else None
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        try:
+            if not self.is_alive():  # its number may be another's by now
+                return self._child.poll() if self._child else None
+            loop.add_reader(file, ended.set)
+            await ended.wait()
+        finally:
+            loop.remove_reader(file)
+            os.close(file)
+        return self._child.wait() if self._child else None
+
+
+def start(command: Command, log: Path) -> Process:
+    """Start a process in a session of its own; what it says is appended to `log`.
+
+    What cannot be done in the end (no such program, no such namespace) is said in the log, and
+    the process ends with 126 or 127.
+
+    Raises:
+        OSError: the log cannot be written, or there are too many processes.
+    """
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603 - what the user asked for
+            command.launcher(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return Process(Handle(child.pid, _started(child.pid) or 0), child)
+
+
+def adopt(handle: Handle) -> Process | None:
+    """The process that somebody started before; None: it has ended."""
+    return Process(handle) if _started(handle.pid) == handle.started else None
+
+
+def current() -> Handle:
+    """This process."""
+    return Handle(os.getpid(), _started(os.getpid()) or 0)
+
+
+def _started(pid: int) -> int | None:
+    """When a process began; None: it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(") ")[2].split()
+    return None if fields[_STATE] in "ZX" else int(fields[_STARTED])
