@@ -74,6 +74,7 @@ class Case:
             labels=tuple(sorted(written.get("labels", {}).items())),
             addresses=tuple(written.get("addresses", ())),
             interception=ir.Interception(written.get("interception", "REDIRECT")),
+            edge=written.get("edge", ""),
         )
         return self.engine.get(placement, identity)
 

@@ -208,6 +208,7 @@ class Placement(Struct, frozen=True, cache_hash=True):
     view: View
     inbound: Inbound | None = None  # None: a gateway
     locality: Locality = Locality()
+    edge: str = ""  # directory for connections from the machine's edge
 
 
 class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -216,6 +217,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     Attributes:
         labels: sorted pairs.
         addresses: IP addresses of the workload, in its own order.
+        edge: directory where a gateway takes connections from its machine's edge; empty: nowhere.
     """
 
     role: Role
@@ -225,6 +227,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     interception: Interception = Interception.REDIRECT
     locality: Locality = Locality()
     network: str = ""
+    edge: str = ""
 
 
 # Matching
@@ -482,6 +485,7 @@ class Listener(Struct, frozen=True, kw_only=True):
 
     Attributes:
         bind: whether a socket is opened; False: reached by hand-over from a capture listener.
+        proxied: each connection starts with the PROXY protocol, which says whose it is.
         original_destination: connections are handed over by where they were going.
         detect: protocols are told from the first bytes.
         detect_timeout: seconds; 0: wait for ever.
@@ -495,6 +499,7 @@ class Listener(Struct, frozen=True, kw_only=True):
     port: int
     inbound: bool = False
     bind: bool = True
+    proxied: bool = False
     original_destination: bool = False
     detect: bool = False
     detect_timeout: float = 0.0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec import structs
+
 from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
@@ -233,6 +235,24 @@ def gateway_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
         elif not (winner.http and server.http):
             q.report(_server_conflict(server, winner, f"{address}:{server.port}"))
     return tuple(found[name] for name in sorted(found))
+
+
+def edge_plans(q: Query, view: ir.View, directory: str) -> tuple[Plan, ...]:
+    """Listeners of a gateway once more, at ``DIRECTORY/PORT.sock``.
+
+    The ports of a gateway's machine lead there when the gateway itself is in a network that the
+    machine cannot reach.  Where one port is bound at several addresses, the first is meant.
+    """
+    ports = {plan.port: plan for plan in reversed(q(gateway_plans, view))}
+    return tuple(
+        structs.replace(
+            plan,
+            name=f"edge_{port}",
+            address=f"unix://{directory}/{port}.sock",
+            proxied=True,
+        )
+        for port, plan in sorted(ports.items())
+    )
 
 
 def _gateway_plan(q: Query, view: ir.View, server: gateways.Served, address: str) -> Plan | None:

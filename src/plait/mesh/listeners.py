@@ -25,6 +25,7 @@ class Plan(Struct, frozen=True, kw_only=True, cache_hash=True):
         streams: chains of connections; the one without conditions takes what is left.
         edge: of a gateway.
         capture: it is the capture listener itself.
+        proxied: connections come from the machine's edge, by the PROXY protocol.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True, cache_hash=True):
     streams: tuple[Stream, ...] = ()
     edge: bool = False
     capture: bool = False
+    proxied: bool = False
 
 
 def listener(q: Query, plan: Plan) -> ir.Listener:
@@ -62,6 +64,7 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
         address=plan.address,
         port=plan.port,
         bind=plan.bind,
+        proxied=plan.proxied,
         original_destination=plan.capture,
         detect=bool(plan.table) and chains[0].match == DETECTED,
         detect_timeout=q(telemetry.detection_timeout),

@@ -49,7 +49,8 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
         selected=tuple(sorted(chosen)),
         network=identity.network,
     )
-    return ir.Placement(view=view, inbound=accepted, locality=identity.locality)
+    edge = identity.edge if identity.role is ir.Role.GATEWAY else ""
+    return ir.Placement(view=view, inbound=accepted, locality=identity.locality, edge=edge)
 
 
 def scope_of(q: Query, namespace: str, labels: Labels) -> Key | None:

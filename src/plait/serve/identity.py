@@ -45,6 +45,7 @@ def parse(node: Any) -> Node:
             interception=_interception(_string(metadata, "INTERCEPTION_MODE")),
             locality=ir.Locality(region=where.region, zone=where.zone, subzone=where.sub_zone),
             network=_string(metadata, "NETWORK"),
+            edge=_string(metadata, "PLAIT_EDGE"),
         ),
     )
 

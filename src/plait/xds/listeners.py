@@ -22,6 +22,12 @@ def outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
     return tuple(Named(plan.name, outbound, (plan,)) for plan in q(listener_plans.plans, view))
 
 
+def edge_names(q: Query, view: ir.View, edge: str) -> tuple[Named, ...]:
+    """The listeners of gateways once more, at sockets in the directory `edge`."""
+    plans = q(listener_plans.edge_plans, view, edge)
+    return tuple(Named(plan.name, outbound, (plan,)) for plan in plans)
+
+
 def outbound(q: Query, plan: listeners.Plan) -> Answer:
     """One outbound listener, as planned."""
     return _answer(q, q(listeners.listener, plan))
@@ -138,8 +144,10 @@ def _address(listener: ir.Listener) -> dict[str, Any]:
 
 
 def _inspectors(listener: ir.Listener) -> list[dict[str, Any]]:
-    """Where it was going, then TLS, then HTTP: each may need what the one before it found."""
+    """Whose it is, where it was going, TLS, HTTP: each may need what the one before it found."""
     found: list[tuple[str, Any]] = []
+    if listener.proxied:
+        found.append(("proxy_protocol", protos.ProxyProtocol()))
     if listener.original_destination and listener.inbound:
         found.append(("original_dst", protos.OriginalDst()))
     if listener.inspect_tls:
@@ -151,7 +159,7 @@ def _inspectors(listener: ir.Listener) -> list[dict[str, Any]]:
 
 def _listener_filter(name: str, message: Any, listener: ir.Listener) -> dict[str, Any]:
     fields = {"name": f"envoy.filters.listener.{name}", "typed_config": protos.packed(message)}
-    if name == "original_dst" or not listener.uninspected:
+    if name in ("original_dst", "proxy_protocol") or not listener.uninspected:
         return fields
     return fields | {"filter_disabled": _any_of(listener.uninspected)}
 

@@ -21,6 +21,8 @@ def wildcard(type_url: str, placement: ir.Placement) -> tuple[Call, ...]:
     if module is None:
         return ()
     outbound: Call = (module.outbound_names, (placement.view,))
+    if placement.edge and type_url == LISTENER:
+        return outbound, (listeners.edge_names, (placement.view, placement.edge))
     if placement.inbound is None:
         return (outbound,)
     return outbound, (module.inbound_names, (placement.inbound,))
