@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from plait.config import indexes
+from plait.config import indexes, injection
 from plait.config.kinds import (
     core,
     destination_rule,
@@ -285,7 +285,7 @@ _POD: Final = Kind(
     short=("po",),
     spec=pod.Pod,
     body="",
-    indexes={**_OWNED, "address": indexes.pod_address},
+    indexes={**_OWNED, "address": indexes.pod_address, "gateway": injection.gateways},
 )
 
 _ENDPOINT_SLICE: Final = Kind(
