@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.mesh import checks, listener_plans, route_tables
+import pytest
+
+from plait.mesh import checks, gateways, listener_plans, route_tables
 from tests.support.mesh import Mesh, gateway, key, service, stamp, virtual_service
 
 
@@ -101,3 +103,26 @@ def test_a_gateway_that_is_written_later_is_found():
 
     assert before == ["PLT2007 VirtualService demo/v spec.gateways[0]"]
     assert mesh.notes(*check) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "routed"),
+    [("grpc", True), ("GRPC-WEB", True), ("HTTP2", True), ("TCP", False), ("MONGO", False)],
+)
+def test_servers_route_requests_or_pass_on_bytes_as_their_protocol_says(
+    protocol: str, routed: bool
+):
+    port = f"{{number: 80, name: p, protocol: {protocol}}}"
+    (found,) = Mesh(edge(f"[{{port: {port}, hosts: ['*']}}]")).engine.get(
+        gateways.servers, key("Gateway", "edge")
+    )
+
+    assert found.http is routed
+
+
+@pytest.mark.parametrize("protocol", ["HTTPS", "TLS", "UDP"])
+def test_servers_of_protocols_that_are_named_as_not_enforced_are_not_served(protocol: str):
+    port = f"{{number: 443, name: p, protocol: {protocol}}}"
+    mesh = Mesh(edge(f"[{{port: {port}, hosts: ['*'], tls: {{mode: PASSTHROUGH}}}}]"))
+
+    assert mesh.engine.get(gateways.servers, key("Gateway", "edge")) == ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from plait.mesh import inbound_listeners, ir, listener_plans, listeners
 from tests.support.mesh import Mesh, key, service, stamp, virtual_service
 
@@ -266,3 +268,31 @@ def test_a_bound_port_whose_protocol_is_not_declared_is_detected():
 
     assert found.detect
     assert [chain.name for chain in found.chains] == ["127.0.0.8_7-http", "127.0.0.8_7"]
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "http2", "GRPC", "GRPC-WEB", "HTTP_PROXY", "''"])
+def test_sidecars_route_requests_of_every_protocol_that_carries_them(protocol: str):
+    port = f"port: {{number: 7000, protocol: {protocol}, name: p}}"
+    written = SIDECAR + f"  ingress: [{{{port}, captureMode: NONE}}]\n"
+    written += f"  egress: [{{{port}, captureMode: NONE, hosts: ['*/*']}}]\n"
+    mesh = Mesh(service("a", "http:80"), written)
+
+    accepted = inbound(mesh, "0.0.0.0_7000", interception=ir.Interception.NONE).chains[0]
+    called = outbound(mesh, interception=ir.Interception.NONE)["127.0.0.1_7000"].chains[0]
+
+    assert isinstance(accepted.action, ir.HttpChain)
+    assert isinstance(called.action, ir.HttpChain)
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "mongo", "REDIS", "MYSQL"])
+def test_sidecars_pass_on_bytes_of_every_protocol_that_is_not_requests(protocol: str):
+    port = f"port: {{number: 7000, protocol: {protocol}, name: p}}"
+    written = SIDECAR + f"  ingress: [{{{port}, captureMode: NONE}}]\n"
+    written += f"  egress: [{{{port}, captureMode: NONE, hosts: ['*/*']}}]\n"
+    mesh = Mesh(service("a", "tcp:7000"), written)
+
+    accepted = inbound(mesh, "0.0.0.0_7000", interception=ir.Interception.NONE).chains[0]
+    called = outbound(mesh, interception=ir.Interception.NONE)["127.0.0.1_7000"].chains[0]
+
+    assert isinstance(accepted.action, ir.TcpChain)
+    assert isinstance(called.action, ir.TcpChain)

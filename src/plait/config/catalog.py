@@ -164,10 +164,7 @@ _GATEWAY: Final = Kind(
         "servers[].tls",
         "servers[].defaultEndpoint",
         "servers[].port.targetPort",
-        *(
-            f"servers[].port.protocol={protocol}"
-            for protocol in ("GRPC-WEB", "HTTPS", "TLS", "MONGO", "MYSQL", "REDIS", "UDP")
-        ),
+        *(f"servers[].port.protocol={protocol}" for protocol in ("HTTPS", "TLS", "UDP")),
     ),
 )
 

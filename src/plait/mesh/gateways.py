@@ -10,10 +10,8 @@ from plait.base.query import Query
 from plait.config import names
 from plait.config.kinds import gateway as kinds
 from plait.config.meta import Key, Object
-from plait.mesh import ir, virtual_services
+from plait.mesh import ir, protocols, virtual_services
 from plait.mesh.virtual_hosts import Entry, Table, context
-
-_HTTP = frozenset({"HTTP", "HTTP2", "GRPC"})
 
 
 class Served(Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -53,12 +51,13 @@ def servers(q: Query, key: Key) -> tuple[Served, ...]:
             created=found.created,
             port=server.port.number,
             bind=server.bind,
-            http=server.port.protocol.upper() in _HTTP,
+            http=protocol.is_http,
             hosts=tuple(_host(host, key.namespace) for host in server.hosts),
             redirect=server.tls is not None and server.tls.https_redirect,
         )
         for i, server in enumerate(found.spec.servers)
-        if server.port.protocol.upper() in (*_HTTP, "TCP")
+        if (protocol := protocols.named(server.port.protocol)).is_http
+        or protocol is ir.Protocol.TCP
     )
 
 

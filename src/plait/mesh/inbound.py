@@ -10,7 +10,7 @@ from plait.base.query import Query
 from plait.config import names
 from plait.config.kinds import core, pod, service_entry, sidecar, workload_entry
 from plait.config.meta import Key, Object
-from plait.mesh import ir
+from plait.mesh import ir, protocols
 from plait.mesh.hosts import host as host_query
 from plait.mesh.virtual_services import selects
 
@@ -57,7 +57,7 @@ def ingress(q: Query, scope: Key, interception: ir.Interception) -> tuple[ir.Inb
     return tuple(
         ir.InboundPort(
             number=written.port.number,
-            protocol=_protocol(written.port.protocol),
+            protocol=protocols.named(written.port.protocol),
             endpoint=_endpoint(written),
             bind=_bind(written, interception),
             origin=(scope,),
@@ -75,13 +75,6 @@ def _bind(written: sidecar.IstioIngressListener, interception: ir.Interception) 
     if captured and interception is ir.Interception.REDIRECT:
         return ""
     return written.bind or "0.0.0.0"  # noqa: S104 - Istio's default
-
-
-def _protocol(written: str) -> ir.Protocol:
-    """The protocol of a Sidecar's port; unknown names are bytes, none is detected."""
-    upper = written.upper()
-    known = {protocol.value: protocol for protocol in ir.Protocol}
-    return known.get(upper, ir.Protocol.TCP)
 
 
 def _offers(q: Query, identity: ir.Identity) -> Iterator[tuple[Offer, tuple[tuple[str, int], ...]]]:

@@ -16,7 +16,7 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
 from plait.mesh import called as calls
-from plait.mesh import clusters, endpoints, gateways, ir, scopes, virtual_services
+from plait.mesh import clusters, endpoints, gateways, ir, protocols, scopes, virtual_services
 from plait.mesh.called import Called
 from plait.mesh.listeners import CAPTURE_PORT, Plan
 from plait.mesh.streams import Stream
@@ -199,7 +199,8 @@ def explicit_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
             continue
         name = scopes.listener_name(listener, view.interception)
         address, binds = scopes.bound_address(listener, view.interception)
-        routed = listener.port.protocol.upper() in ("HTTP", "HTTP2", "GRPC", "HTTP_PROXY", "")
+        protocol = protocols.named(listener.port.protocol)
+        routed = protocol.is_http or protocol is ir.Protocol.AUTO
         found.append(
             Plan(
                 name=name,

@@ -13,6 +13,7 @@ _BY_NAME: Final = MappingProxyType(
         "http2": Protocol.HTTP2,
         "grpc": Protocol.GRPC,
         "grpc-web": Protocol.HTTP,
+        "http_proxy": Protocol.HTTP,
         "https": Protocol.HTTPS,
         "tls": Protocol.TLS,
         "tcp": Protocol.TCP,
