@@ -21,6 +21,7 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain, Listen
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.data.dns.v3.dns_table_pb2 import DnsTable
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -62,6 +63,7 @@ __all__ = [
     "DeltaDiscoveryResponse",
     "DiscoveryRequest",
     "DiscoveryResponse",
+    "DnsTable",
     "Duration",
     "FileAccessLog",
     "FilterChain",

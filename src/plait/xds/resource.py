@@ -17,8 +17,10 @@ LISTENER = PREFIX + "envoy.config.listener.v3.Listener"
 ROUTES = PREFIX + "envoy.config.route.v3.RouteConfiguration"
 EXTENSION = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 SECRET = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+HOSTS = PREFIX + "envoy.data.dns.v3.DnsTable"
+"""What names mean: for the agent's resolver, never asked for by Envoy itself."""
 
-PUSH_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET)
+PUSH_ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET, HOSTS)
 """Make before break: what is pointed to is sent before what points to it."""
 
 

@@ -17,7 +17,15 @@ from __future__ import annotations
 from msgspec import Struct
 
 from plait.xds.channel import NONE, Channel, Topics, Want
-from plait.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PUSH_ORDER, ROUTES
+from plait.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    HOSTS,
+    LISTENER,
+    PUSH_ORDER,
+    ROUTES,
+)
 from plait.xds.wire import Malformed, Payload, Request
 
 WARMING = 1.0
@@ -29,7 +37,7 @@ PATIENCE = 30.0
 """Seconds that they wait for clusters to be acknowledged."""
 
 _USERS = (LISTENER, ROUTES, EXTENSION)  # types that point to clusters
-_WILDCARDS = (CLUSTER, LISTENER)  # types in which asking for no name means all
+_WILDCARDS = (CLUSTER, LISTENER, HOSTS)  # types in which asking for no name means all
 
 
 class Send(Struct, frozen=True, kw_only=True):
