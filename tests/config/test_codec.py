@@ -212,7 +212,7 @@ spec:
     hosts: ["*"]
 """
     assert told(change(text)) == [
-        ("PLT1007", "spec.servers[0].tls", "a.yaml:8:5"),
+        ("PLT1007", "spec.servers[0].tls.mode", "a.yaml:8:11"),
         ("PLT1007", "spec.servers[0].port.protocol", "a.yaml:6:36"),
     ]
 

@@ -98,10 +98,8 @@ _VIRTUAL_SERVICE: Final = Kind(
     },
     unenforced=(
         "http[].match[].statPrefix",
-        "http[].redirect.prefixRewrite",
         "http[].delegate",
         "http[].retries.retryRemoteLocalities",
-        "http[].retries.retryIgnorePreviousHosts",
         "http[].fault",
         "http[].mirror",
         "http[].mirrors",
@@ -151,6 +149,8 @@ _DESTINATION_RULE: Final = Kind(
     ),
 )
 
+_SERVER_TLS: Final = gateway.ServerTLSSettings.__struct_encode_fields__
+
 _GATEWAY: Final = Kind(
     group=ISTIO,
     versions=_ISTIO_VERSIONS,
@@ -161,7 +161,7 @@ _GATEWAY: Final = Kind(
     spec=gateway.Gateway,
     indexes={"namespace": indexes.namespace, "all": indexes.everything},
     unenforced=(
-        "servers[].tls",
+        *(f"servers[].tls.{field}" for field in _SERVER_TLS if field != "httpsRedirect"),
         "servers[].defaultEndpoint",
         "servers[].port.targetPort",
         *(f"servers[].port.protocol={protocol}" for protocol in ("HTTPS", "TLS", "UDP")),
@@ -207,8 +207,10 @@ _SIDECAR: Final = Kind(
     spec=sidecar.Sidecar,
     indexes={"namespace": indexes.namespace, "all": indexes.everything},
     unenforced=(
+        "ingress[].port.protocol=UDP",
         "ingress[].tls",
         "ingress[].connectionPool",
+        "egress[].port.protocol=UDP",
         "inboundConnectionPool",
         "outboundTrafficPolicy.egressProxy",
     ),
@@ -294,6 +296,7 @@ _ENDPOINT_SLICE: Final = Kind(
     spec=discovery.EndpointSlice,
     body="",
     indexes={**_OWNED, "service": indexes.slice_service},
+    unenforced=("addressType=FQDN",),
 )
 
 _DEPLOYMENT: Final = Kind(

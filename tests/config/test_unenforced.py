@@ -1,0 +1,149 @@
+"""Every field of what configures proxies is enforced, said not to be, or none of theirs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import plait
+from plait.config import catalog, codec, unenforced
+from plait.config.catalog import ISTIO, Kind
+from plait.config.document import Document
+from plait.config.ports import Change
+
+KINDS = [
+    kind
+    for kind in catalog.KINDS.values()
+    if kind.group == ISTIO or kind.kind in ("Service", "EndpointSlice")
+]
+SOURCES = Path(plait.__file__).parent
+
+KUBERNETES = {
+    "Service": {
+        "ports[].nodePort",
+        "externalIPs",
+        "loadBalancerIP",
+        "loadBalancerSourceRanges",
+        "loadBalancerClass",
+        "allocateLoadBalancerNodePorts",
+        "healthCheckNodePort",
+        "ipFamilies",
+        "ipFamilyPolicy",
+        "publishNotReadyAddresses",
+    },
+    "EndpointSlice": {
+        "endpoints[].conditions.serving",
+        "endpoints[].targetRef.uid",
+        "endpoints[].targetRef.apiVersion",
+        "endpoints[].targetRef.resourceVersion",
+        "endpoints[].targetRef.fieldPath",
+        "endpoints[].deprecatedTopology",
+        "endpoints[].nodeName",
+        "endpoints[].hints",
+    },
+}
+"""Fields by which Kubernetes itself acts; proxies see what comes of it."""
+
+NAMESAKES = {
+    "tls",
+    "mode",
+    "http",
+    "workload_selector",
+    "default_endpoint",
+    "target_port",
+    "network",
+    "connection_pool",
+    "subject_alt_names",
+}
+"""Fields that are not enforced in one kind, and enforced or merely kept by that name elsewhere."""
+
+
+def read() -> set[str]:
+    """Every attribute that the meaning of objects is made from."""
+    files = [*SOURCES.glob("mesh/*.py"), SOURCES / "config/indexes.py"]
+    trees = [ast.parse(file.read_text()) for file in files]
+    return {
+        node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+    }
+
+
+READ = read()
+
+
+def bare(found: Any) -> Any:
+    if isinstance(found, msgspec.inspect.UnionType):
+        return bare(next(one for one in found.types if one != msgspec.inspect.NoneType()))
+    return bare(found.type) if isinstance(found, msgspec.inspect.Metadata) else found
+
+
+def fields(kind: Kind, found: Any, above: str = "") -> Iterator[tuple[str, str]]:
+    """Each field's path and name in Python; nothing below one that is not enforced."""
+    said = {pattern.partition("=")[0] for pattern in kind.unenforced}
+    for field in bare(found).fields:
+        path, inner = f"{above}{field.encode_name}", bare(field.type)
+        if path in said or path in KUBERNETES.get(kind.kind, ()):
+            continue
+        yield path, field.name
+        if isinstance(inner, msgspec.inspect.VarTupleType):
+            path, inner = f"{path}[]", bare(inner.item_type)
+        if isinstance(inner, msgspec.inspect.StructType):
+            yield from fields(kind, inner, f"{path}.")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.table)
+def test_a_field_that_nothing_reads_is_said_to_be_not_enforced(kind: Kind):
+    written = fields(kind, msgspec.inspect.type_info(kind.spec))
+
+    assert [path for path, name in written if name not in READ] == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.table)
+def test_a_field_that_is_read_is_not_said_to_be_without_effect(kind: Kind):
+    steps = (unenforced.split(one) for one in kind.unenforced)
+    names = {_python_name(path[-1]) for path, value in steps if value is None}
+
+    assert (names & READ) - NAMESAKES == set()
+
+
+def _python_name(written: str) -> str:
+    return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", written)
+
+
+VIRTUAL_SERVICE = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec:
+  hosts: [a.test]
+  http:
+  - match: [{uri: {prefix: /old}}]
+    redirect: {prefixRewrite: /new}
+  - retries: {attempts: 1, retryIgnorePreviousHosts: false}
+    route: [{destination: {host: a.test}}]
+"""
+GATEWAY = """\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: a}
+spec:
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: ["*"]
+    tls: {httpsRedirect: true}
+"""
+
+
+@pytest.mark.parametrize("text", [VIRTUAL_SERVICE, GATEWAY])
+def test_what_is_enforced_is_not_warned_of(text: str):
+    (document,) = codec.read_yaml(text, "a.yaml")
+    assert isinstance(document, Document)
+    found = codec.decode(document)
+
+    assert isinstance(found, Change)
+    assert found.problems == ()
