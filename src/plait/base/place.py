@@ -3,6 +3,7 @@
 The platform writes down which proxies there should be; the agent runs them and writes down how
 they do.  Notes are files, so each side can be killed, and the next one finds what is wanted::
 
+    RUN/mesh.json                 `Mesh`: what ``plait up`` started
     RUN/agent.lock, agent.json    the agent that is in charge
     RUN/proxies/ID.json           `ProxySpec`: a proxy that should run
     RUN/edge.json                 `EdgeSpec`: ports of this machine that lead to gateways
@@ -25,9 +26,13 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from plait.base.digest import digest
+
 S = TypeVar("S", bound=Struct)
 EDGE = "edge"
 """Id of the proxy on the machine's own ports."""
+LONGEST = 40
+"""Characters of an id."""
 
 
 class ProxySpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,10 +119,30 @@ class EdgeState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: Mapping[str, str] = {}
 
 
+class Mesh(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What runs here, as ``plait up`` wrote it down.
+
+    Attributes:
+        files: the directory of objects.
+        images: the file that says what images are; empty: none.
+        pid, started: of the control plane; see `processes.Handle`.
+    """
+
+    files: str
+    images: str = ""
+    pid: int
+    started: int
+
+
 class Place(Struct, frozen=True):
     """The run directory of a mesh."""
 
     run: Path
+
+    @property
+    def mesh(self) -> Path:
+        """Where ``plait up`` says what runs: a `Mesh`."""
+        return self.run / "mesh.json"
 
     @property
     def specs(self) -> Path:
@@ -156,8 +181,14 @@ class Place(Struct, frozen=True):
 
 
 def identifier(namespace: str, name: str) -> str:
-    """The id of a Pod and of its proxy: two names of Kubernetes cannot hold the dot between."""
-    return f"{namespace}.{name}"
+    """The id of a Pod and of its proxy: ``NAMESPACE.NAME``, the end of a long one its digest.
+
+    It is part of the paths of sockets, for which the kernel has 107 bytes.
+    """
+    whole = f"{namespace}.{name}"
+    if len(whole) <= LONGEST:
+        return whole
+    return f"{whole[: LONGEST - 9]}-{digest(whole.encode())[:8]}"
 
 
 def is_identifier(text: str) -> bool:
