@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from plait.base.clock import WallClock
@@ -64,8 +65,9 @@ class Plane:
 
 
 @asynccontextmanager
-async def serving(*addresses: str, ready: bool = True) -> AsyncIterator[Plane]:
-    store = await Store.open(None, WallClock())
+async def serving(*addresses: str, home: Path | None = None) -> AsyncIterator[Plane]:
+    """A control plane; on the data in `home` it goes on where an earlier one ended."""
+    store = await Store.open(home, WallClock())
     plane = Plane(store)
     async with asyncio.TaskGroup() as group:
         tasks = [

@@ -154,6 +154,7 @@ class SharedTopic:
     __slots__ = (
         "_payloads",
         "_standing",
+        "_untaken",
         "feeds",
         "key",
         "left_at",
@@ -177,6 +178,7 @@ class SharedTopic:
         self.left_at: float | None = None
         self._payloads: dict[Want, Payload] = {}
         self._standing: tuple[dict[str, str], frozenset[str], frozenset[str]] | None = None
+        self._untaken: dict[str, tuple[Entry, Resource]] | None = None
         self.refresh(1)
 
     def refresh(self, least: int) -> None:
@@ -188,7 +190,7 @@ class SharedTopic:
     def forget(self) -> None:
         """Drop what can be worked out again."""
         self._payloads.clear()
-        self._standing = None
+        self._standing = self._untaken = None
 
     def payload(self, want: Want) -> Payload:
         """The response that brings a stream to `number`."""
@@ -237,6 +239,20 @@ class SharedTopic:
             return told, NONE
         owed = told.union(name for name, version in versions.items() if held.get(name) != version)
         return owed, frozenset(held.keys() - versions.keys() - absent - pending)
+
+    def taken(self, held: Mapping[str, str]) -> None:
+        """Note that a client says it has accepted these versions.
+
+        What is as the client has it was accepted, though by a control plane that has ended.  Only
+        the first of many clients that say the same is listened to in full.
+        """
+        if self._untaken is None:
+            found = ((name, entry, entry.resource) for name, entry in self._all())
+            self._untaken = {n: (e, r) for n, e, r in found if r and e.accepted is not r}
+        for name, (entry, resource) in tuple(self._untaken.items()):
+            if held.get(name) == resource.version:
+                entry.accepted = resource
+                del self._untaken[name]
 
     def _stand(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
         """Versions by name; names asked for that do not exist; names that are not known yet."""

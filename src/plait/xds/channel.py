@@ -73,6 +73,10 @@ class Topic(Protocol):
         """Names to send to a client that holds these versions, and names to call removed."""
         ...
 
+    def taken(self, held: Mapping[str, str]) -> None:
+        """Note that a client says it has accepted these versions."""
+        ...
+
 
 class Topics(Protocol):
     """Where the topics of one placement are found."""
@@ -176,6 +180,8 @@ class Channel:
         """Go on from what the client holds."""
         topic = self.topic
         owed, gone = topic.compared(held)
+        if self.fresh:  # the client's own words, and not what it was sent since
+            topic.taken(held)
         self.owed |= owed
         self.gone |= gone
         self.seen = self.cleared = topic.number
