@@ -202,6 +202,31 @@ def test_where_the_caller_was_going(engine):
     assert (found.resolution, found.balance) == (ir.Resolution.ORIGINAL, ir.Balance.ORIGINAL)
 
 
+@pytest.mark.parametrize(
+    "who",
+    [
+        ir.View(ir.Role.GATEWAY, "demo"),
+        ir.View(ir.Role.SIDECAR, "demo", ir.Interception.NONE),
+    ],
+    ids=["gateway", "uncaptured"],
+)
+def test_where_nothing_tells_where_a_caller_was_going_an_endpoint_is_picked(who):
+    engine = objects.engine(service(ip="None"))
+    found = cluster(engine, who=who)
+
+    assert (found.resolution, found.balance) == (
+        ir.Resolution.ENDPOINTS,
+        ir.Balance.LEAST_REQUEST,
+    )
+    assert engine.get(clusters.ref, who, found.name) == refs(engine, who)[found.name]
+
+
+def test_clusters_of_hosts_with_known_endpoints_are_shared_by_all_proxies():
+    engine = objects.engine(service())
+
+    assert refs(engine, ir.View(ir.Role.GATEWAY, "demo")) == refs(engine)
+
+
 def test_names_to_resolve_stand_in_the_cluster():
     written = [
         {"address": "b.example.com", "labels": {"version": "v1"}},

@@ -27,12 +27,14 @@ class ClusterRef(Struct, frozen=True, cache_hash=True):
 
     Attributes:
         rules: DestinationRules in force, merged in this order.
+        picked: an endpoint is picked even where others go to where the caller was going.
     """
 
     host: ir.HostId
     port: int
     subset: str = ""
     rules: tuple[Key, ...] = ()
+    picked: bool = False
 
     @property
     def name(self) -> str:
@@ -76,13 +78,15 @@ def shared_view(q: Query, view: ir.View) -> ir.View:
     space = view.namespace
     if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
         space = ""
-    return ir.View(view.role, space, scope=view.scope)
+    return ir.View(view.role, space, view.interception, view.scope)
 
 
 def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
     """Clusters of every visible host, port and subset; by host, port, then subset as written."""
-    hosts = q(callable_hosts, q(shared_view, view))
-    tried = [q.attempt(host_clusters, *each) for each in hosts]
+    shared = q(shared_view, view)
+    tried = [
+        q.attempt(host_clusters, *each, picks_endpoints(view)) for each in q(callable_hosts, shared)
+    ]
     found = [refs for refs in tried if not isinstance(refs, Failed)]
     return tuple(ref for refs in found for ref in refs)
 
@@ -95,12 +99,24 @@ def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key,
     )
 
 
-def host_clusters(q: Query, host_id: ir.HostId, keys: tuple[Key, ...]) -> tuple[ClusterRef, ...]:
+def picks_endpoints(view: ir.View) -> bool:
+    """Whether nothing tells where a caller was going: at gateways, and without capture."""
+    return view.role is ir.Role.GATEWAY or view.interception is ir.Interception.NONE
+
+
+def host_clusters(
+    q: Query,
+    host_id: ir.HostId,
+    keys: tuple[Key, ...],
+    picks: bool,  # noqa: FBT001 - an argument of a query
+) -> tuple[ClusterRef, ...]:
     """Clusters of one host; ports of UDP have none."""
+    host = q(host_query, host_id)
     wanted = ("", *q(rules.subset_names, keys))
+    picked = picks and host.resolution is ir.Resolution.ORIGINAL
     return tuple(
-        ClusterRef(host_id, port.number, subset, keys)
-        for port in sorted(q(host_query, host_id).ports, key=lambda port: port.number)
+        ClusterRef(host_id, port.number, subset, keys, picked)
+        for port in sorted(host.ports, key=lambda port: port.number)
         if port.protocol is not ir.Protocol.UDP
         for subset in wanted
     )
@@ -116,16 +132,16 @@ def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
     if host_id is None:
         return None
     keys = rules_for(q, host, host_id.namespace, view.namespace)
-    wanted = ClusterRef(host_id, number, subset, keys)
-    return wanted if wanted in q(host_clusters, host_id, keys) else None
+    refs = q(host_clusters, host_id, keys, picks_endpoints(view))
+    return next((one for one in refs if (one.port, one.subset) == (number, subset)), None)
 
 
 def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     """An outbound cluster; None: its port or subset is no longer there.
 
     Istio's defaults: least request, connections within 10 s, no limits.  Hosts of resolution NONE
-    and headless Services go where the caller was going, and so does what a rule sets to
-    PASSTHROUGH.
+    and headless Services go where the caller was going, unless an endpoint is picked; so does, in
+    any case, what a rule sets to PASSTHROUGH.
     """
     host = q(host_query, ref.host)
     port = host.port(ref.port)
@@ -133,7 +149,7 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     if port is None or port.protocol is ir.Protocol.UDP or labels is None:
         return None
     policy = q(rules.policy, ref.rules, ref.subset)
-    resolution = host.resolution
+    resolution = ir.Resolution.ENDPOINTS if ref.picked else host.resolution
     if policy.balance is ir.Balance.ORIGINAL:
         resolution = ir.Resolution.ORIGINAL
     balance = policy.balance or ir.Balance.LEAST_REQUEST

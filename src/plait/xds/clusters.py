@@ -52,15 +52,20 @@ def outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
 
 
 def _outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
-    tried = [q.attempt(_host_names, *each) for each in q(clusters.callable_hosts, view)]
+    hosts = q(clusters.callable_hosts, view)
+    tried = [q.attempt(_host_names, *each, clusters.picks_endpoints(view)) for each in hosts]
     found = [names for names in tried if not isinstance(names, Failed)]
     return q(_fixed_names, view.role) + tuple(named for names in found for named in names)
 
 
-def _host_names(q: Query, host: ir.HostId, rules: tuple[Key, ...]) -> tuple[Named, ...]:
-    return tuple(
-        Named(ref.name, outbound, (ref,)) for ref in q(clusters.host_clusters, host, rules)
-    )
+def _host_names(
+    q: Query,
+    host: ir.HostId,
+    rules: tuple[Key, ...],
+    picks: bool,  # noqa: FBT001 - an argument of a query
+) -> tuple[Named, ...]:
+    refs = q(clusters.host_clusters, host, rules, picks)
+    return tuple(Named(ref.name, outbound, (ref,)) for ref in refs)
 
 
 def _fixed_names(q: Query, role: ir.Role) -> tuple[Named, ...]:
