@@ -296,3 +296,16 @@ def test_sidecars_pass_on_bytes_of_every_protocol_that_is_not_requests(protocol:
 
     assert isinstance(accepted.action, ir.TcpChain)
     assert isinstance(called.action, ir.TcpChain)
+
+
+def test_a_captured_workload_takes_no_socket_where_calls_are_handed_over():
+    port = "port: {number: 8080, protocol: HTTP, name: h}, captureMode: NONE"
+    mesh = Mesh(
+        service("a", "http:8080"),
+        SIDECAR + f"  ingress: [{{{port}}}]\n",
+    )
+    accepted = mesh.placed(addresses=("10.0.0.7",)).inbound
+
+    assert accepted is not None
+    assert inbound_listeners.names(accepted) == ("virtualInbound", "10.0.0.7_8080")
+    assert set(outbound(mesh)) == {"0.0.0.0_8080", "virtualOutbound"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.query import Query
 from plait.config import names
@@ -15,6 +16,8 @@ from plait.mesh.hosts import host as host_query
 from plait.mesh.virtual_services import selects
 
 Labels = tuple[tuple[str, str], ...]
+
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - Istio's default for what a Sidecar binds
 
 
 class Offer(Struct, frozen=True, kw_only=True):
@@ -37,13 +40,25 @@ def accepted(q: Query, identity: ir.Identity, scope: Key | None) -> tuple[ir.Inb
     """
     written = q(ingress, scope, identity.interception) if scope else ()
     if written:
-        return written
+        return tuple(_apart(port, identity) for port in written)
     found: dict[int, ir.InboundPort] = {}
     offers = sorted(_offers(q, identity), key=lambda pair: (pair[0].created, pair[0].key))
     for offer, overrides in offers:
         for port in _ports(q, identity, offer, overrides):
             found.setdefault(port.number, port)
     return tuple(found[number] for number in sorted(found))
+
+
+def _apart(port: ir.InboundPort, identity: ir.Identity) -> ir.InboundPort:
+    """The same at the workload's own address where all are meant and calls are captured.
+
+    A socket at every address would be in the way of calls to that port of other hosts, which are
+    handed over to a listener of the same address.
+    """
+    captured = identity.interception is ir.Interception.REDIRECT
+    if captured and port.bind == _EVERYWHERE and identity.addresses:
+        return structs.replace(port, bind=identity.addresses[0])
+    return port
 
 
 def ingress(q: Query, scope: Key, interception: ir.Interception) -> tuple[ir.InboundPort, ...]:
@@ -74,7 +89,7 @@ def _bind(written: sidecar.IstioIngressListener, interception: ir.Interception) 
     captured = written.capture_mode is not sidecar.CaptureMode.NONE
     if captured and interception is ir.Interception.REDIRECT:
         return ""
-    return written.bind or "0.0.0.0"  # noqa: S104 - Istio's default
+    return written.bind or _EVERYWHERE
 
 
 def _offers(q: Query, identity: ir.Identity) -> Iterator[tuple[Offer, tuple[tuple[str, int], ...]]]:
