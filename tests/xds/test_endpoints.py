@@ -106,3 +106,20 @@ def test_views_share_the_bytes():
     answer(engine, who=view("other"))
 
     assert engine.runs[endpoints.assignment] == 1
+
+
+def test_endpoints_carry_where_they_are_and_none_goes_before_another():
+    near = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": "z1"}
+    engine = objects.engine(
+        service(),
+        endpoint_slice(addresses=("10.0.0.1", "10.0.0.2"), zone="z9"),
+        pod("10.0.0.1", labels={"app": "reviews", **near, "topology.istio.io/subzone": "s"}),
+        pod("10.0.0.2", labels={"app": "reviews", "istio-locality": "us.z2"}),
+    )
+    groups = message(engine)["endpoints"]
+
+    assert [group["locality"] for group in groups] == [
+        {"region": "eu", "zone": "z1", "sub_zone": "s"},
+        {"region": "us", "zone": "z2"},
+    ]
+    assert all("priority" not in group for group in groups)
