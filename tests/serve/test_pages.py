@@ -17,7 +17,11 @@ from plait.config.record import Write
 from plait.config.store import Store
 from plait.serve.ads import Ads
 from plait.serve.pages import MeshPages
+from plait.xds import protos
+from plait.xds.resource import ROUTES
 from tests.support import istio
+from tests.support.served import serving
+from tests.support.xds_client import connected, node
 
 REVIEWS = catalog.KINDS["VirtualService"].key("default", "reviews")
 
@@ -117,3 +121,31 @@ def test_the_configuration_of_nobody_is_nothing(what: str):
         assert pages.why_resource("route", "80", "") is None
 
     played(story)
+
+
+def test_followers_are_told_of_objects_that_were_only_acknowledged():
+    async def story() -> None:
+        async with serving() as plane, connected(plane.address, node=node()) as client:
+            pages = MeshPages(plane.store, plane.ads)
+            await plane.apply(istio.entry("reviews", [("10.0.0.1", "v1")]))
+            await client.subscribe(ROUTES, "9080")
+            await client.has(ROUTES, "9080")
+            route = istio.virtual_service("reviews", {"route": [istio.to("reviews")]})
+            client.silent = True
+            await plane.apply(route)
+            await client.until(lambda: len(client.responses) == 2, "the route")
+            assert words(pages, REVIEWS)["Delivered"][0] == "False"
+            delivered = asyncio.Event()
+
+            def changed(key: Key) -> None:
+                if key == REVIEWS and words(pages, key)["Delivered"][0] == "True":
+                    delivered.set()
+
+            stop = pages.follow_conditions(changed)
+            request = protos.DeltaDiscoveryRequest(response_nonce=client.responses[-1].nonce)
+            await client.request(request, ROUTES)
+            async with asyncio.timeout(10):
+                await delivered.wait()
+            stop()
+
+    asyncio.run(story())

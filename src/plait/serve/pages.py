@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from plait.base.query import Call, Drained, Failed
+from plait.base.query import Call, Failed
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key
@@ -20,6 +19,7 @@ from plait.config.store import Store
 from plait.mesh import explain, status
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
+from plait.serve.standings import Standings
 from plait.xds import protos, subscriptions
 from plait.xds.resource import (
     CLUSTER,
@@ -33,8 +33,6 @@ from plait.xds.resource import (
 
 PARTS = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES}
 """What of a proxy's configuration can be shown, by the words of the CLI."""
-FRESH = 0.02
-"""Seconds for which conditions may show what proxies had acknowledged before."""
 TYPES = {
     **{part.removesuffix("s"): url for part, url in PARTS.items()},
     **PARTS,
@@ -55,8 +53,7 @@ class MeshPages:
     def __init__(self, store: Store, ads: Ads) -> None:
         self._store = store
         self._ads = ads
-        self._asked_at = 0.0
-        self._known: list[tuple[int, str]] = []
+        self._standings = Standings(store, ads)
 
     # Objects
 
@@ -72,8 +69,8 @@ class MeshPages:
         return tuple(found)
 
     def follow_conditions(self, changed: Callable[[Key], None]) -> Callable[[], None]:
-        """Call back with each object whose findings or rejections changed, until stopped."""
-        return _Follower(self._store, changed).stop
+        """Call back with each object whose conditions may have changed, until stopped."""
+        return self._standings.follow(changed)
 
     def _standing(self, key: Key) -> status.Standing:
         """How an object stands, with the queries that read it and raise (PLT9001)."""
@@ -92,7 +89,7 @@ class MeshPages:
         return structs.replace(standing, findings=ours + standing.findings)
 
     def _delivered(self, record: Record) -> Condition:
-        progress = self._progress()
+        progress = self._standings.progress()
         if not progress:
             return _condition("Delivered", "Unknown", "NoProxies", "no proxy is connected")
         late = [name for revision, name in progress if revision < record.revision]
@@ -104,17 +101,6 @@ class MeshPages:
         return _condition(
             "Delivered", str(not late), "Pending" if late else "Acknowledged", message
         )
-
-    def _progress(self) -> list[tuple[int, str]]:
-        """What each proxy has acknowledged, and its id; asked anew when some time has passed.
-
-        A list of a thousand objects asks a thousand times.
-        """
-        now = self._store.clock.monotonic()
-        if now - self._asked_at > FRESH:
-            found = [(s.delivered, s.node.id) for s in self._ads.sessions() if s.node]
-            self._asked_at, self._known = now, sorted(found, key=itemgetter(1))
-        return self._known
 
     # Proxies
 
@@ -283,40 +269,6 @@ class MeshPages:
 
     def _rejections(self) -> tuple[Rejection, ...]:
         return self._store.engine.get(status.rejections)
-
-
-class _Follower:
-    """Watches how every object stands, and those that come."""
-
-    def __init__(self, store: Store, changed: Callable[[Key], None]) -> None:
-        self._store = store
-        self._changed = changed
-        self._watched: set[Key] = set()
-        self._stop = store.listen(self._on_drained)
-        self._extend()
-
-    def _extend(self) -> None:
-        now = {r.key for kind in status.CHECKS for r in self._store.records(kind)}
-        for key in now - self._watched:
-            self._store.watch_soon(status.standing, key)
-        for key in self._watched - now:
-            self._store.unwatch(status.standing, key)
-        self._watched = now
-
-    def _on_drained(self, drained: Drained, revision: int) -> None:
-        del revision
-        for query, args in drained.values:
-            if query is status.standing:
-                self._changed(args[0])
-        if drained.done:
-            self._extend()
-
-    def stop(self) -> None:
-        """Watch no more."""
-        self._stop()
-        for key in self._watched:
-            self._store.unwatch(status.standing, key)
-        self._watched = set()
 
 
 def _names(proxy: str, said: str) -> bool:
