@@ -1,8 +1,9 @@
 """A bare grpc.aio server that sends prebuilt bytes: what is left is the cost of the transport.
 
 It runs as a process of its own, ``python -m benchmarks.bare ADDRESS KNOWN``.  Each line on
-standard input is the path of a file whose bytes are sent to every stream.  With ``silent`` as a
-third argument it answers nothing, as to clients that hold everything.
+standard input is the path of a file whose bytes are sent to every stream.  With ``returning`` as a
+third argument its clients come back: it reads what they hold, compares it with what it would send,
+and sends that only where it differs.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ class Bare:
     The bytes are whole responses, nonce included.
     """
 
-    def __init__(self, responses: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        responses: Mapping[str, bytes],
+        versions: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self._responses = [(url.encode(), data) for url, data in responses.items()]
+        self._versions = versions
         self._queues: set[asyncio.Queue[bytes]] = set()
         self._server: Any = None
 
@@ -72,8 +78,17 @@ class Bare:
             for url, answer in self._responses:
                 if url not in seen and url in data:
                     seen.add(url)
-                    queue.put_nowait(answer)
+                    if not self._is_held(data):
+                        queue.put_nowait(answer)
                     break
+
+    def _is_held(self, data: bytes) -> bool:
+        """Whether a returning client has all there is of a type."""
+        if self._versions is None:
+            return False
+        request = protos.DeltaDiscoveryRequest.FromString(data)
+        held = dict(request.initial_resource_versions)
+        return bool(held) and held == self._versions.get(request.type_url)
 
 
 async def _write(queue: asyncio.Queue[bytes], context: Any) -> None:
@@ -81,11 +96,12 @@ async def _write(queue: asyncio.Queue[bytes], context: Any) -> None:
         await context.write(await queue.get())
 
 
-async def main(address: str, known: Path, *, silent: bool) -> None:
+async def main(address: str, path: Path, *, returning: bool) -> None:
     """Serve until standard input ends."""
-    responses = {} if silent else Known.load(known).responses
+    known = Known.load(path)
     marker = protos.DeltaDiscoveryResponse(type_url=MARKER, nonce="1", removed_resources=["none"])
-    bare = Bare({**responses, MARKER: marker.SerializeToString()})
+    responses = {**known.responses, MARKER: marker.SerializeToString()}
+    bare = Bare(responses, known.versions if returning else None)
     await bare.start(address)
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -98,4 +114,4 @@ async def main(address: str, known: Path, *, silent: bool) -> None:
 
 if __name__ == "__main__":
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), silent="silent" in sys.argv[3:]))
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), returning="returning" in sys.argv[3:]))

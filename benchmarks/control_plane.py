@@ -134,10 +134,10 @@ class Plait(Served):
 class BareServer(Served):
     """The bare server with what plait sent."""
 
-    def __init__(self, known: Path, *, silent: bool = False) -> None:
+    def __init__(self, known: Path, *, returning: bool = False) -> None:
         super().__init__(f"127.0.0.1:{free_port()}")
         self._known = known
-        self._flags = ["silent"] if silent else []
+        self._flags = ["returning"] if returning else []
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "benchmarks.bare", self.address, str(self._known)]
