@@ -75,19 +75,21 @@ class Source(Protocol):
         ...
 
 
-class Condition(Struct, frozen=True, kw_only=True):
+class Condition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One line of an object's status, as in Kubernetes.
 
     Attributes:
         type: ``Accepted``, ``Resolved``, ``Delivered`` or ``Rejected``.
         status: ``True``, ``False`` or ``Unknown``.
         message: never empty.
+        last_transition_time: when `status` changed, as RFC 3339; empty: not known.
     """
 
     type: str
     status: str
     reason: str
     message: str
+    last_transition_time: str = ""
 
 
 class StatusSink(Protocol):

@@ -20,6 +20,7 @@ from plait.mesh import explain, status
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
 from plait.serve.standings import Standings
+from plait.serve.transitions import Transitions
 from plait.xds import protos, subscriptions
 from plait.xds.resource import (
     CLUSTER,
@@ -54,6 +55,7 @@ class MeshPages:
         self._store = store
         self._ads = ads
         self._standings = Standings(store, ads)
+        self._transitions = Transitions()
 
     # Objects
 
@@ -66,7 +68,7 @@ class MeshPages:
         found = [_accepted(record), _resolved(standing.findings), self._delivered(record)]
         if standing.rejections:
             found.append(_rejected(standing))
-        return tuple(found)
+        return self._transitions.dated(record, found, self._store.clock.now())
 
     def follow_conditions(self, changed: Callable[[Key], None]) -> Callable[[], None]:
         """Call back with each object whose conditions may have changed, until stopped."""
