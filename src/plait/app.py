@@ -17,6 +17,7 @@ from plait.config.batching import Limits
 from plait.config.store import Store, Tuning
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
+from plait.serve.api.backend import Backend
 from plait.serve.pages import MeshPages
 from plait.settings import Settings
 from plait.sources.files import Files
@@ -66,7 +67,7 @@ def _tuning(settings: Settings) -> Tuning:
 
 async def _serve(settings: Settings, store: Store) -> None:
     ads = Ads(store)
-    pages = MeshPages(store, ads)
+    backend = Backend(store=store, pages=MeshPages(store, ads))
     store.listen(_Faults(store).on_drained)
     stopping = asyncio.Event()
     with _signals(stopping):
@@ -80,7 +81,7 @@ async def _serve(settings: Settings, store: Store) -> None:
                 tasks.append(group.create_task(following, name="source:mesh-config"))
             tasks += [
                 group.create_task(ads.serve(settings.xds), name="ads"),
-                group.create_task(_api(settings, store, pages), name="api"),
+                group.create_task(_api(settings, backend), name="api"),
                 group.create_task(_tidy(store), name="tidy"),
             ]
             await stopping.wait()
@@ -88,7 +89,7 @@ async def _serve(settings: Settings, store: Store) -> None:
                 task.cancel()
 
 
-async def _api(settings: Settings, store: Store, pages: MeshPages) -> None:
+async def _api(settings: Settings, backend: Backend) -> None:
     """Serve the API; meanwhile its address stands where the command line looks for it."""
     note = settings.api_note
 
@@ -96,7 +97,7 @@ async def _api(settings: Settings, store: Store, pages: MeshPages) -> None:
         note.write_text(addresses[0] + "\n")
 
     try:
-        await api.serve(store, pages, settings.api, ready=tell)
+        await api.serve(backend, settings.api, ready=tell)
     finally:
         note.unlink(missing_ok=True)
 

@@ -36,6 +36,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         keep_revisions: old revisions kept for history, diff and resumed watches.
         source_deadline: seconds after which proxies are answered without a source's first word.
         server: address of the API for the command line; None: that of the local control plane.
+        local: run the workloads on this machine.
+        images: file that says what the images of workloads are; None: no image is known.
     """
 
     data: Path
@@ -50,6 +52,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_revisions: int = 100_000
     source_deadline: float = 10.0
     server: str | None = None
+
+    local: bool = False
+    images: Path | None = None
 
     @property
     def api_note(self) -> Path:
@@ -77,11 +82,23 @@ def server(flag: str | None) -> str:
     found = load({"server": flag})
     said = found.server
     if said is None:
-        try:
-            said = found.api_note.read_text().strip()
-        except OSError:
-            said = found.api[0]
+        said = _noted(found.api_note, local_data() / found.api_note.name) or found.api[0]
     return said if said.startswith(("http://", "unix:")) else f"http://{said}"
+
+
+def local_data() -> Path:
+    """The default directory of ``plait up``."""
+    return data_directory(os.environ) / "local"  # noqa: TID251 - the one place
+
+
+def _noted(*notes: Path) -> str:
+    """The first address that stands in one of these files; empty: in none."""
+    for note in notes:
+        try:
+            return note.read_text().strip()
+        except OSError:
+            continue
+    return ""
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
@@ -215,6 +232,14 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
+def _switch(value: Any) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = value if isinstance(value, bool) else known.get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
 def _seconds(value: Any) -> float:
     try:
         found = -1.0 if isinstance(value, bool) else float(value)
@@ -245,4 +270,6 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "keep_revisions": _count,
     "source_deadline": _seconds,
     "server": _text,
+    "local": _switch,
+    "images": _path,
 }

@@ -19,6 +19,7 @@ from plait.config.meta import Key, Origin
 from plait.config.ports import Batch, Change
 from plait.config.store import Store
 from plait.serve.api import app
+from plait.serve.api.backend import Backend
 from plait.serve.api.pages import NoPages, Pages
 
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -120,7 +121,8 @@ async def api(
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
         tasks = [group.create_task(store.run())]
         tasks += [group.create_task(store.feed(source)) for source in sources]
-        serving = app.serve(store, pages, ["127.0.0.1:0"], ready=opened.set_result)
+        backend = Backend(store=store, pages=pages)
+        serving = app.serve(backend, ["127.0.0.1:0"], ready=opened.set_result)
         tasks.append(group.create_task(serving))
         try:
             (address,) = await asyncio.wait_for(opened, PATIENCE)

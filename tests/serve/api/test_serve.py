@@ -13,6 +13,7 @@ from plait.base.clock import WallClock
 from plait.base.errors import AddressInUseError, SettingsError
 from plait.config.store import Store
 from plait.serve.api import app
+from plait.serve.api.backend import Backend
 from plait.serve.api.pages import NoPages
 
 
@@ -23,8 +24,7 @@ async def opened(address: str, *, insecure: bool = False) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             serving = app.serve(
-                store,
-                NoPages(),
+                Backend(store=store, pages=NoPages()),
                 [address],
                 insecure=insecure,
                 ready=lambda addresses: ready.set(),
@@ -93,7 +93,9 @@ def test_a_unix_socket_left_by_a_dead_process_is_taken_over(tmp_path: Path) -> N
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             serving = app.serve(
-                store, NoPages(), [f"unix:{path}"], ready=lambda addresses: ready.set()
+                Backend(store=store, pages=NoPages()),
+                [f"unix:{path}"],
+                ready=lambda addresses: ready.set(),
             )
             task = group.create_task(serving)
             await ready.wait()

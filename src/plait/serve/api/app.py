@@ -31,7 +31,6 @@ from plait.serve.api import (
     watch,
 )
 from plait.serve.api.backend import Backend
-from plait.serve.api.pages import Pages
 from plait.serve.api.replies import reply
 from plait.serve.api.status import LIMIT, StatusError
 
@@ -42,9 +41,9 @@ _CLOSING = 2.0  # seconds that open requests have when the server stops
 _log = structlog.get_logger(__name__)
 
 
-def application(store: Store, pages: Pages, *, insecure: bool = False) -> web.Application:
+def application(backend: Backend, *, insecure: bool = False) -> web.Application:
     """The whole API as an aiohttp application; `insecure` takes requests for any host name."""
-    backend = Backend(store=store, pages=pages)
+    store = backend.store
     guards = [guard.same_origin] if insecure else [guard.same_origin, guard.named_as_loopback]
     app = web.Application(client_max_size=LIMIT, middlewares=[_errors, *guards])
     app.add_routes(_fixed(store))
@@ -63,8 +62,7 @@ def application(store: Store, pages: Pages, *, insecure: bool = False) -> web.Ap
 
 
 async def serve(
-    store: Store,
-    pages: Pages,
+    backend: Backend,
     addresses: Sequence[str],
     *,
     insecure: bool = False,
@@ -79,7 +77,7 @@ async def serve(
         SettingsError: an address cannot be read, or is open to other machines.
     """
     runner = web.AppRunner(
-        application(store, pages, insecure=insecure),
+        application(backend, insecure=insecure),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_CLOSING,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from plait.base.place import Place
 from plait.config.catalog import KINDS, Kind
 from plait.config.meta import Key, Origin
 from plait.config.record import Record
@@ -22,10 +23,15 @@ NAMESPACE = KINDS["Namespace"]
 
 
 class Backend(Struct, frozen=True, kw_only=True):
-    """The store and the pages."""
+    """The store and the pages.
+
+    Attributes:
+        place: where workloads run; None: not on this machine.
+    """
 
     store: Store
     pages: Pages
+    place: Place | None = None
 
     def record(self, key: Key) -> Record | None:
         """The record of `key`; a namespace exists as soon as something is in it."""

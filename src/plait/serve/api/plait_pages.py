@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from plait.config.catalog import KINDS
+from plait.serve import workloads
 from plait.serve.api import status
 from plait.serve.api.backend import Backend
 from plait.serve.api.paths import is_true
@@ -35,6 +36,7 @@ def routes(backend: Backend) -> list[web.RouteDef]:
         web.get(f"{ROOT}/proxies/{{id:.+}}/config/{{what}}", shown.config),
         web.get(f"{ROOT}/why/resource", shown.why_resource),
         web.get(f"{ROOT}/delivered", shown.delivered),
+        web.get(f"{ROOT}/workloads", shown.workloads),
     ]
 
 
@@ -78,6 +80,11 @@ class _Shown:
             if record.problems
         ]
         return reply({"faults": faults, "conflicts": conflicts, "problems": problems})
+
+    async def workloads(self, request: web.Request) -> web.Response:
+        """What runs on this machine."""
+        del request
+        return reply(workloads.page(self._backend.store, self._backend.place))
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         return await self._page(request, "status", self._pages.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ plait serve -f mesh/ --data /tmp/plait
 @click.command(epilog=_EXAMPLE)
 @click.option("-f", "--files", type=Path, help="Directory (or file) of YAML to follow.")
 @click.option("--mesh-config", type=Path, help="File with Istio's MeshConfig to follow.")
+@click.option("--local", is_flag=True, default=None, help="Run the workloads on this machine.")
+@click.option("--images", type=Path, help="File that says what images are, with --local.")
 @click.option("--data", type=Path, help="Directory of the database and sockets.")
 @click.option("--xds", multiple=True, help="Where proxies are served: HOST:PORT or unix:PATH.")
 @click.option("--api", multiple=True, help="Where the API is served: HOST:PORT or unix:PATH.")
@@ -30,6 +33,7 @@ def command(**flags: Any) -> None:
     from plait import settings
 
     settings.quiet_grpc()
+    gc.disable()  # a fifth of the start otherwise; `app` looks for garbage when there may be some
     from plait import app
 
     try:
