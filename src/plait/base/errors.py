@@ -10,7 +10,8 @@
     │   ├── StoreFullError       a write could not be made durable; nothing was changed
     │   ├── ConflictError        the object is no longer what the writer thought
     │   └── ExpiredError         the revision asked for is no longer kept
-    └── AddressInUseError        a port or socket is taken
+    ├── AddressInUseError        a port or socket is taken
+    └── PlatformError            this machine cannot run Pods, or one of them
 """
 
 from __future__ import annotations
@@ -50,3 +51,7 @@ class ExpiredError(StoreError):
 
 class AddressInUseError(PlaitError):
     """A port or a socket is taken by another process."""
+
+
+class PlatformError(PlaitError):
+    """This machine lacks something that Pods need."""
