@@ -181,6 +181,7 @@ _SERVICE_ENTRY: Final = Kind(
         "export": indexes.export,
         "namespace": indexes.namespace,
         "selected": indexes.entry_selected,
+        "unaddressed": indexes.entry_unaddressed,
         "address": indexes.entry_address,
     },
     unenforced=("subjectAltNames", "resolution=DYNAMIC_DNS", "endpoints[].network"),
@@ -253,6 +254,7 @@ _SERVICE: Final = Kind(
         "export": indexes.service_export,
         "namespace": indexes.namespace,
         "selected": indexes.service_selected,
+        "unaddressed": indexes.service_unaddressed,
     },
     unenforced=(
         "sessionAffinity=ClientIP",

@@ -50,6 +50,20 @@ def service_selected(row: Object[core.Service]) -> tuple[str, ...]:
     return (row.key.namespace,) if row.spec.selector else ()
 
 
+def service_unaddressed(row: Object[core.Service]) -> tuple[bool, ...]:
+    """True for a Service that is called, and neither has a virtual IP nor goes without one."""
+    spec = row.spec
+    if spec.type == "ExternalName":
+        return (True,) if spec.ports else ()
+    return () if spec.cluster_ip or spec.cluster_ips else (True,)
+
+
+def entry_unaddressed(row: Object[service_entry.ServiceEntry]) -> tuple[bool, ...]:
+    """True for a ServiceEntry without an address that does not go by the caller's."""
+    original = (service_entry.Resolution.NONE, service_entry.Resolution.DYNAMIC_DNS)
+    return () if row.spec.addresses or row.spec.resolution in original else (True,)
+
+
 def entry_host(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
     """The hosts of a ServiceEntry."""
     return tuple(dict.fromkeys(row.spec.hosts))

@@ -11,6 +11,7 @@ from plait.base.query import Query
 from plait.config import names
 from plait.config.meta import Key
 from plait.mesh import ir, scopes, visibility
+from plait.mesh.addresses import addresses
 from plait.mesh.hosts import host as host_query
 
 _SUFFIX = f".svc.{names.DOMAIN}"
@@ -39,23 +40,29 @@ class Called(Struct, frozen=True, kw_only=True, cache_hash=True):
 def by_port(q: Query, view: ir.View) -> Mapping[int, tuple[Called, ...]]:
     """Hosts on their own ports, by name; those that only explicit listeners show are left out."""
     if view.scope is None:
-        return q(exported_by_port, q(visibility.audience, view.namespace))
+        audience = q(visibility.audience, view.namespace)
+        return q(exported_by_port, audience, view.addressing)
     listeners = q(scopes.egress, view.scope)
     shown = tuple(pattern for one in listeners if one.port is None for pattern in one.hosts)
     everything = all(listener.port is None for listener in listeners)
     hosts = q(visibility.visible, view)
-    return _by_port(q, [one for one in hosts if everything or _is_shown(shown, one)])
+    called = [one for one in hosts if everything or _is_shown(shown, one)]
+    return _by_port(q, called, view.addressing)
 
 
-def exported_by_port(q: Query, audience: str) -> Mapping[int, tuple[Called, ...]]:
+def exported_by_port(
+    q: Query, audience: str, addressing: ir.Addressing
+) -> Mapping[int, tuple[Called, ...]]:
     """The same for all views without a Sidecar that see the same hosts."""
-    return _by_port(q, q(visibility.exported, audience))
+    return _by_port(q, q(visibility.exported, audience), addressing)
 
 
-def _by_port(q: Query, hosts: Iterable[ir.HostId]) -> Mapping[int, tuple[Called, ...]]:
+def _by_port(
+    q: Query, hosts: Iterable[ir.HostId], addressing: ir.Addressing
+) -> Mapping[int, tuple[Called, ...]]:
     found: defaultdict[int, list[Called]] = defaultdict(list)
     for host_id in hosts:
-        for called in q(ports, host_id):
+        for called in q(ports, host_id, addressing):
             found[called.port.number].append(called)
     return {number: tuple(found[number]) for number in sorted(found)}
 
@@ -71,7 +78,7 @@ def through(q: Query, view: ir.View, patterns: tuple[scopes.Pattern, ...]) -> tu
         called
         for host_id in q(visibility.visible, view)
         if _is_shown(patterns, host_id)
-        for called in q(ports, host_id)
+        for called in q(ports, host_id, view.addressing)
     )
 
 
@@ -79,14 +86,15 @@ def _is_shown(patterns: tuple[scopes.Pattern, ...], host: ir.HostId) -> bool:
     return any(scopes.admits(patterns, owner.namespace, host.name) for owner in host.owners)
 
 
-def ports(q: Query, host_id: ir.HostId) -> tuple[Called, ...]:
+def ports(q: Query, host_id: ir.HostId, addressing: ir.Addressing) -> tuple[Called, ...]:
     """A host on each of its ports; UDP is left out."""
     host = q(host_query, host_id)
+    reached = q(addresses, host_id, addressing)
     return tuple(
         Called(
             host=host_id,
             port=port,
-            addresses=host.addresses,
+            addresses=reached,
             headless=host.headless,
             created=host.created,
         )
@@ -110,5 +118,5 @@ def domains(called: Called, namespace: str) -> tuple[str, ...]:
         spoken += [short, f"{short}.svc"]
     if called.headless:
         spoken += [f"*.{one}" for one in tuple(spoken) if "." in one and not one.endswith(".")]
-    addresses = (one for one in called.addresses if "/" not in one)
-    return (*spoken, *(f"[{one}]" if ":" in one else one for one in addresses))
+    single = (one for one in called.addresses if "/" not in one)
+    return (*spoken, *(f"[{one}]" if ":" in one else one for one in single))

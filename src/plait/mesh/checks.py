@@ -63,9 +63,13 @@ def host(q: Query, key: Key) -> tuple[str, ...]:
     view = _own_view(q, key.namespace)
     found = q(visibility.definition, key)
     hosts = [ir.HostId(name, (key,)) for name in (found.hosts if found else ())]
-    numbers = {called.port.number for one in hosts for called in q(calls.ports, one)}
+    numbers = {called.port.number for one in hosts for called in _ports(q, one)}
     plans = [q(listener_plans.captured_plans, view, number) for number in sorted(numbers)]
     return tuple(plan.name for group in plans for plan in group)
+
+
+def _ports(q: Query, host_id: ir.HostId) -> tuple[calls.Called, ...]:
+    return q(calls.ports, host_id, ir.Addressing.WRITTEN)
 
 
 def _own_view(q: Query, namespace: str) -> ir.View:
@@ -84,7 +88,7 @@ def _in_mesh(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
         if other is not None and name in other.hosts:
             q.report(_lost(rule.key, i, name, other.key))
         known = q(visibility.visible_host, view, name)
-        found = q(calls.ports, known) if known else ()
+        found = _ports(q, known) if known else ()
         numbers |= {one.port.number for one in found} or {80}
     for number in sorted(numbers):
         yield _context(q, rule.key, view, number, names.MESH)

@@ -113,6 +113,7 @@ def _of_slice(q: Query, piece: Object[discovery.EndpointSlice]) -> Iterator[ir.E
             address=one.addresses[0],
             ready=one.conditions.ready is not False and not one.conditions.terminating,
             zone=one.zone,
+            hostname=one.hostname,
         )
 
 
@@ -179,6 +180,7 @@ def _endpoint(
     address: str = "",
     ready: bool = True,
     zone: str = "",
+    hostname: str = "",
 ) -> ir.Endpoint:
     place = found.locality
     if zone and not place.zone:
@@ -196,6 +198,7 @@ def _endpoint(
         weight=found.weight,
         ready=ready if address else found.ready,
         identity=found.identity,
+        hostname=hostname,
     )
 
 

@@ -29,6 +29,13 @@ class Interception(Enum):
     NONE = "NONE"  # not captured: listeners bind ports that applications call
 
 
+class Addressing(Enum):
+    """What a proxy calls hosts by that nobody gave an address."""
+
+    WRITTEN = "written"  # their names alone
+    AUTOMATIC = "automatic"  # an address that the proxy's own resolver answers
+
+
 class Protocol(Enum):
     """Application protocol of a port; the values are Istio's names."""
 
@@ -128,6 +135,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         tls: its sidecar accepts mutual TLS.
         weight: 1..128.
         ready: an unready endpoint is not sent requests.
+        hostname: its own DNS name below that of a headless Service; empty: none.
     """
 
     address: str
@@ -142,6 +150,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     weight: int = 1
     ready: bool = True
     identity: str = ""
+    hostname: str = ""
 
 
 class Selected(Struct, frozen=True, cache_hash=True, order=True, gc=False):
@@ -170,6 +179,7 @@ class View(Struct, frozen=True, cache_hash=True):
     scope: Key | None = None
     selected: tuple[Selected, ...] = ()
     network: str = ""
+    addressing: Addressing = Addressing.WRITTEN
 
 
 class InboundPort(Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
@@ -228,6 +238,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     locality: Locality = Locality()
     network: str = ""
     edge: str = ""
+    addressing: Addressing = Addressing.WRITTEN
 
 
 # Matching

@@ -48,6 +48,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
         scope=scope,
         selected=tuple(sorted(chosen)),
         network=identity.network,
+        addressing=identity.addressing,
     )
     edge = identity.edge if identity.role is ir.Role.GATEWAY else ""
     return ir.Placement(view=view, inbound=accepted, locality=identity.locality, edge=edge)

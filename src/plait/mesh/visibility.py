@@ -6,7 +6,7 @@ sees it; so an object whose endpoints, labels or ports change is no reason to lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -79,7 +79,8 @@ def _annotated(service: Object[Any]) -> tuple[str, ...]:
     return tuple(part for raw in parts if (part := raw.strip()))
 
 
-def _definitions(q: Query, index: str, value: str) -> list[Definition]:
+def definitions(q: Query, index: str, value: Hashable) -> list[Definition]:
+    """The definitions that an index files under a value, by kind and key."""
     keys = [key for table in OWNERS for key in q.keys(table, index, value)]
     tried = [q.attempt(definition, key) for key in keys]
     return [found for found in tried if isinstance(found, Definition)]
@@ -87,7 +88,7 @@ def _definitions(q: Query, index: str, value: str) -> list[Definition]:
 
 def definitions_of(q: Query, name: str) -> tuple[Definition, ...]:
     """All objects that define the host `name`, in order of precedence."""
-    return tuple(sorted(_definitions(q, "host", name), key=lambda one: one.rank))
+    return tuple(sorted(definitions(q, "host", name), key=lambda one: one.rank))
 
 
 # Lists
@@ -109,9 +110,9 @@ def audience(q: Query, namespace: str) -> str:
 
 def exported(q: Query, namespace: str) -> tuple[ir.HostId, ...]:
     """The hosts exported to `namespace` or to all, by name."""
-    found = _definitions(q, "export", names.EVERYWHERE)
+    found = definitions(q, "export", names.EVERYWHERE)
     if namespace:
-        found += _definitions(q, "export", namespace)
+        found += definitions(q, "export", namespace)
     return _merged(found, lambda one, _: is_exported(one, namespace))
 
 
@@ -144,11 +145,11 @@ def _candidates(q: Query, own: str, space: str, host: str) -> Iterable[Definitio
     if space.startswith("~"):
         return ()
     if space != names.EVERYWHERE:
-        return _definitions(q, "namespace", space)
+        return definitions(q, "namespace", space)
     if not host.startswith("*"):
         return q(definitions_of, host)
-    everywhere = _definitions(q, "export", names.EVERYWHERE)
-    return everywhere + _definitions(q, "export", own)
+    everywhere = definitions(q, "export", names.EVERYWHERE)
+    return everywhere + definitions(q, "export", own)
 
 
 def _patterns(q: Query, scope: Key) -> tuple[scopes.Pattern, ...]:

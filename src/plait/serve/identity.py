@@ -46,6 +46,7 @@ def parse(node: Any) -> Node:
             locality=ir.Locality(region=where.region, zone=where.zone, subzone=where.sub_zone),
             network=_string(metadata, "NETWORK"),
             edge=_string(metadata, "PLAIT_EDGE"),
+            addressing=_addressing(metadata),
         ),
     )
 
@@ -57,6 +58,14 @@ def _role(word: str) -> ir.Role:
 def _interception(word: str) -> ir.Interception:
     none = ir.Interception.NONE
     return none if word == none.value else ir.Interception.REDIRECT
+
+
+def _addressing(metadata: Any) -> ir.Addressing:
+    """Addresses are made up for who has a resolver that knows them, unless it asks for none."""
+    captured = _string(metadata, "DNS_CAPTURE") == "true"
+    if captured and _string(metadata, "DNS_AUTO_ALLOCATE") != "false":
+        return ir.Addressing.AUTOMATIC
+    return ir.Addressing.WRITTEN
 
 
 def _string(metadata: Any, key: str) -> str:

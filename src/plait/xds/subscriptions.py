@@ -6,8 +6,17 @@ from typing import Any
 
 from plait.base.query import Call, Query
 from plait.mesh import ir
-from plait.xds import clusters, endpoints, extensions, listeners, routes
-from plait.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Absent, Answer
+from plait.xds import clusters, endpoints, extensions, hosts, listeners, routes
+from plait.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    HOSTS,
+    LISTENER,
+    ROUTES,
+    Absent,
+    Answer,
+)
 
 
 def wildcard(type_url: str, placement: ir.Placement) -> tuple[Call, ...]:
@@ -16,6 +25,8 @@ def wildcard(type_url: str, placement: ir.Placement) -> tuple[Call, ...]:
     The outbound part is shared by equal views and the inbound part by replicas.  Empty: the type
     is asked for by name.
     """
+    if type_url == HOSTS:
+        return ((hosts.visible_names, (placement.view,)),)
     modules: dict[str, Any] = {CLUSTER: clusters, LISTENER: listeners}
     module = modules.get(type_url)
     if module is None:
@@ -37,7 +48,7 @@ def named(type_url: str, name: str, placement: ir.Placement) -> Call:
         return routes.table, (view, name)
     if type_url == EXTENSION:
         return extensions.extension, (view, name)
-    if type_url in (CLUSTER, LISTENER):
+    if type_url in (CLUSTER, LISTENER, HOSTS):
         return of_wildcard, (type_url, placement, name)
     return absent, (type_url, name)
 
