@@ -155,16 +155,19 @@ def printed(value: Any) -> str:
     return yaml.safe_dump(plain, sort_keys=False, width=100, allow_unicode=True)
 
 
-def _ordered(value: Any) -> Any:
-    """Maps of the proto in key order; messages keep the order of their fields."""
+def _ordered(value: Any, *, anyhow: bool = False) -> Any:
+    """Maps of the proto in key order, Structs to the bottom; messages keep that of their fields."""
     if isinstance(value, list):
-        return [_ordered(part) for part in value]
+        return [_ordered(part, anyhow=anyhow) for part in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: dict(sorted(part.items())) if name in _MAPS else _ordered(part)
-        for name, part in value.items()
+    found = {
+        name: _ordered(part, anyhow=anyhow or name in _STRUCTS) for name, part in value.items()
     }
+    for name in _MAPS & found.keys():
+        found[name] = dict(sorted(found[name].items()))
+    return dict(sorted(found.items())) if anyhow else found
 
 
-_MAPS = ("json_format", "filter_metadata", "typed_extension_protocol_options")
+_STRUCTS = {"json_format", "filter_metadata"}
+_MAPS = {"typed_extension_protocol_options"}
