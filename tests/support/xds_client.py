@@ -41,6 +41,7 @@ class Client:
         responses: every response, in order.
         messages: number of responses by type; `size`: bytes by type.
         judge: gives the reason for which a response is refused; None: it is taken.
+        ended: set when the server ended the stream; `error`: why, if it was not in peace.
     """
 
     def __init__(self, call: Any, *, delta: bool, node: Any) -> None:
@@ -51,6 +52,8 @@ class Client:
         self.size: Counter[str] = Counter()
         self.judge: Callable[[Any], str | None] = lambda _: None
         self.silent = False  # acknowledge nothing
+        self.ended = asyncio.Event()
+        self.error: grpc.aio.AioRpcError | None = None
         self._call = call
         self._delta = delta
         self._node: Any = node
@@ -117,7 +120,14 @@ class Client:
         ]
 
     async def read(self) -> None:
-        """Take responses for ever."""
+        """Take responses until the stream ends."""
+        try:
+            await self._read()
+        except grpc.aio.AioRpcError as error:
+            self.error = error
+        self.ended.set()
+
+    async def _read(self) -> None:
         cls = protos.DeltaDiscoveryResponse if self._delta else protos.DiscoveryResponse
         while (data := await self._call.read()) is not grpc.aio.EOF:
             response = cls.FromString(data)

@@ -1,0 +1,205 @@
+"""The control plane as one proxy sees it: relayed while it is there, from the cache while not.
+
+A stream is one or the other from its beginning to its end.  When the control plane goes or comes
+back, the proxy's stream is ended; the proxy begins another within a second, at a random moment,
+and says what it holds, so it is sent nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import grpc
+import structlog
+
+from plait.agent.cache import Cache, Shelves
+from plait.agent.tap import Hosts, OnHosts, Tap
+from plait.agent.upstream import METHOD, SERVICE, Upstream, reached
+from plait.xds.stream import Action, Send, Stream
+from plait.xds.wire import Malformed, read_delta
+
+State = Literal["relaying", "local", "waiting"]
+"""Where a proxy's configuration comes from; waiting: nowhere yet, or there is no proxy."""
+
+_TICK: Final = 0.25  # seconds between two looks at deadlines
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Envoy pings every 30 s; that is no attack.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """What one proxy connects to.
+
+    Args:
+        socket: where it does.
+        cache: the file that keeps what it last accepted.
+        upstream: the control plane, ``host:port`` or ``unix:PATH``.
+        on_hosts: told the meaning of all names at the start, if it is known from before, and
+            whenever it changes.
+    """
+
+    def __init__(self, socket: Path, cache: Path, upstream: str, *, on_hosts: OnHosts) -> None:
+        self._socket = socket
+        self._file = cache
+        self._address = upstream
+        self._on_hosts = on_hosts
+        self._streams: dict[object, State] = {}
+        self._is_lost = False
+
+    @property
+    def state(self) -> State:
+        """Where the configuration of the newest stream comes from."""
+        return next(reversed(self._streams.values()), "waiting")
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            RuntimeError: the socket cannot be made.
+        """
+        cache = Cache(self._file)
+        hosts = Hosts(cache, self._on_hosts)
+        async with reached(self._address) as upstream:
+
+            async def converse(_: Any, context: Any) -> None:
+                await self._converse(context, upstream, cache, hosts)
+
+            handler = grpc.stream_stream_rpc_method_handler(converse)
+            server = grpc.aio.server(options=_OPTIONS)
+            server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),)
+            )
+            self._socket.unlink(missing_ok=True)
+            server.add_insecure_port(f"unix:{self._socket}")
+            self._socket.chmod(0o666)  # who may come near is decided by the directory
+            await server.start()
+            try:
+                await cache.run()
+            finally:
+                await asyncio.shield(server.stop(0.1))
+                cache.flush()
+
+    async def _converse(self, context: Any, upstream: Upstream, cache: Cache, hosts: Hosts) -> None:
+        """Serve one stream to its end."""
+        is_up = await upstream.is_up()
+        ended: tuple[grpc.StatusCode, str] | None = None
+        try:
+            if is_up:
+                with self._serving("relaying", len(cache)):
+                    relayed = _Relayed(context, upstream.stream(), Tap(cache, hosts))
+                    await _until_one_ends(relayed.upward(), relayed.downward())
+            else:
+                with self._serving("local" if len(cache) else "waiting", len(cache)):
+                    served = _Served(context, cache)
+                    await _until_one_ends(served.answer(), served.tick(), upstream.up())
+        except* Malformed as group:
+            ended = (grpc.StatusCode.INVALID_ARGUMENT, str(group.exceptions[0]))
+        except* grpc.aio.AioRpcError as group:
+            ended = _status(group.exceptions[0])
+        except* (grpc.aio.UsageError, asyncio.InvalidStateError):
+            pass  # one side is gone
+        if ended is not None:
+            await context.abort(*ended)
+
+    @contextmanager
+    def _serving(self, state: State, keeping: int) -> Iterator[None]:
+        """Note for the time of a stream where its configuration comes from."""
+        is_lost = state != "relaying"
+        if is_lost and not self._is_lost:
+            _log.warning("control plane lost", path=str(self._socket), keeping=keeping)
+        elif self._is_lost and not is_lost:
+            _log.info("control plane back", path=str(self._socket))
+        self._is_lost = is_lost
+        token = object()
+        self._streams[token] = state
+        try:
+            yield
+        finally:
+            del self._streams[token]
+
+
+class _Relayed:
+    """A stream whose messages go through."""
+
+    def __init__(self, context: Any, call: Any, tap: Tap) -> None:
+        self._context = context
+        self._call = call
+        self._tap = tap
+        self._turn = asyncio.Lock()  # gRPC takes one message at a time
+
+    async def upward(self) -> None:
+        """Pass on what the proxy says, until it says no more."""
+        is_first = True
+        while (data := await self._context.read()) is not grpc.aio.EOF:
+            await self._say(self._tap.requested(data))
+            if is_first:  # which says who the proxy is
+                await self._say(self._tap.question())
+            is_first = False
+
+    async def downward(self) -> None:
+        """Pass on what the control plane says, as fast as the proxy takes it."""
+        while (data := await self._call.read()) is not grpc.aio.EOF:
+            reply = self._tap.answered(data)
+            if reply is None:
+                await self._context.write(data)
+            else:
+                await self._say(reply)
+
+    async def _say(self, data: bytes) -> None:
+        async with self._turn:
+            await self._call.write(data)
+
+
+class _Served:
+    """A stream that is answered from the cache."""
+
+    def __init__(self, context: Any, cache: Cache) -> None:
+        self._context = context
+        self._stream = Stream(Shelves(cache), delta=True)
+        self._turn = asyncio.Lock()
+        self._now = asyncio.get_running_loop().time
+
+    async def answer(self) -> None:
+        """Answer the proxy, until it says no more."""
+        is_first = True
+        while (data := await self._context.read()) is not grpc.aio.EOF:
+            request = read_delta(data, first=is_first)
+            is_first = False
+            await self._perform(self._stream.on_request(request, self._now()))
+
+    async def tick(self) -> None:
+        """Look at the clock, for ever."""
+        while True:
+            await asyncio.sleep(_TICK)
+            await self._perform(self._stream.on_tick(self._now()))
+
+    async def _perform(self, actions: list[Action]) -> None:
+        async with self._turn:
+            for action in actions:
+                if isinstance(action, Send):
+                    await self._context.write(action.data)
+
+
+async def _until_one_ends(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends, and end the others."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part, name="relay:stream") for part in parts]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _status(error: Any) -> tuple[grpc.StatusCode, str]:
+    return error.code(), error.details() or ""
