@@ -184,10 +184,17 @@ def test_names_of_the_table_are_answered_without_asking_anybody(name, kind, expe
 
 
 @pytest.mark.parametrize(
-    "name", ["gone.demo.svc.cluster.local", "reviews", "lost.demo.svc.cluster.local"]
+    ("name", "kind"),
+    [
+        ("gone.demo.svc.cluster.local", "A"),
+        ("lost.demo.svc.cluster.local", "A"),
+        ("reviews", "A"),
+        ("5.0.244.10.in-addr.arpa", "PTR"),
+        ("1.0.240.240.in-addr.arpa", "PTR"),
+    ],
 )
-def test_what_only_the_mesh_could_know_does_not_exist(name):
-    (found,) = ask((name, "A"), upstream=knows)
+def test_what_only_the_mesh_could_know_does_not_exist(name, kind):
+    (found,) = ask((name, kind), upstream=knows)
 
     assert found.rcode() == dns.rcode.NXDOMAIN
 

@@ -21,9 +21,24 @@ from plait.config.ports import Change, Fault
 from plait.mesh import checks, clusters, ir
 from plait.mesh.placement import placement
 from plait.xds import protos, subscriptions
-from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Absent, Answer, Present
+from plait.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    HOSTS,
+    LISTENER,
+    ROUTES,
+    Absent,
+    Answer,
+    Present,
+)
 
-TYPES = {"listeners": LISTENER, "routes": ROUTES, "clusters": CLUSTER, "endpoints": ENDPOINTS}
+TYPES = {
+    "listeners": LISTENER,
+    "routes": ROUTES,
+    "clusters": CLUSTER,
+    "endpoints": ENDPOINTS,
+    "hosts": HOSTS,
+}
 CHECKS = {
     "VirtualService": checks.virtual_service,
     "Gateway": checks.gateway,
@@ -75,6 +90,7 @@ class Case:
             addresses=tuple(written.get("addresses", ())),
             interception=ir.Interception(written.get("interception", "REDIRECT")),
             edge=written.get("edge", ""),
+            addressing=ir.Addressing(written.get("addressing", "written")),
         )
         return self.engine.get(placement, identity)
 
@@ -82,7 +98,7 @@ class Case:
         """Everything that a proxy is sent: by type and name, as plain data."""
         where = self.placed(proxy)
         found: dict[str, dict[str, Any]] = {name: {} for name in TYPES}
-        for kind in ("listeners", "clusters"):
+        for kind in ("listeners", "clusters", "hosts"):
             for query, arguments in subscriptions.wildcard(TYPES[kind], where):
                 for entry in self.engine.get(query, *arguments):
                     plain = decoded(self.engine.get(entry.query, *entry.args))

@@ -6,9 +6,10 @@ import os
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from plait.mesh import ir, visibility
-from plait.xds import clusters, endpoints
+from plait.xds import clusters, endpoints, hosts
 from tests.support import objects
 from tests.support.objects import endpoint_slice, entry, pod, rule, service, sidecar, view, workload
 
@@ -71,9 +72,12 @@ def everything(engine):
     """All that the views get."""
     found: dict[object, object] = {}
     for who in VIEWS:
-        found[who] = hosts = engine.get(visibility.visible, who)
-        for host in hosts:
+        found[who] = seen = engine.get(visibility.visible, who)
+        for host in seen:
             assert engine.get(visibility.visible_host, who, host.name) == host
+        asking = structs.replace(who, addressing=ir.Addressing.AUTOMATIC)
+        for named in engine.get(hosts.visible_names, asking):
+            found[asking, named.name] = engine.get(named.query, *named.args)
         for named in engine.get(clusters.outbound_names, who):
             place = ir.Locality()
             found[who, named.name] = (

@@ -20,6 +20,7 @@ from plait.config import names as hosts
 from plait.config.capture import DNS_PORT
 
 _LOCALHOST: Final = ("127.0.0.1", "::1")
+_PRIVATE: Final = (f".{hosts.DOMAIN}", ".10.in-addr.arpa", ".127.in-addr.arpa", ".240.in-addr.arpa")
 _CHAIN: Final = 8  # names that stand for another name, one after the other
 _WAITING: Final = 256  # queries that wait for the machine's resolvers at one time
 _CONNECTIONS: Final = 64
@@ -212,5 +213,5 @@ def _is_address(written: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether nobody else could know a name: it is the cluster's, or has no domain."""
-    return (name != "" and "." not in name) or name.endswith(f".{hosts.DOMAIN}")
+    """Whether nobody else could know a name: the cluster's, of its addresses, or without a dot."""
+    return (name != "" and "." not in name) or name.endswith(_PRIVATE)
