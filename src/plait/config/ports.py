@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from plait.base.processes import Command
 from plait.config.diagnostics import Diagnostic
+from plait.config.kinds.pod import Pod, PodStatus
 from plait.config.meta import Key, Object, Origin
 
 
@@ -97,4 +99,62 @@ class StatusSink(Protocol):
 
     async def write(self, key: Key, conditions: Sequence[Condition]) -> None:
         """Replace the conditions of `key`."""
+        ...
+
+
+class PodFiles(Struct, frozen=True, kw_only=True):
+    """What a Pod takes from other objects.
+
+    Attributes:
+        env: variables, by container.
+        volumes: files, by volume and path in it.
+        problems: what is missing; a container is not started while there is some.
+    """
+
+    env: Mapping[str, Mapping[str, str]] = {}
+    volumes: Mapping[str, Mapping[str, bytes]] = {}
+    problems: tuple[str, ...] = ()
+
+
+class PodState(Struct, frozen=True, kw_only=True):
+    """What a platform observes of one Pod."""
+
+    key: Key
+    status: PodStatus
+
+
+class Runtime(Protocol):
+    """Where Pods run."""
+
+    async def run(self, pod: Object[Pod], files: PodFiles) -> None:
+        """Have a Pod run, also one that already does; returns at once.
+
+        What goes wrong shows in `observe`.
+        """
+        ...
+
+    async def stop(self, pod: Key, grace: float) -> None:
+        """End a Pod within `grace` seconds; returns when it is gone."""
+        ...
+
+    def observe(self) -> AsyncIterator[Sequence[PodState]]:
+        """Yield what is seen: first of every Pod there is, then what changed."""
+        ...
+
+    def logs(
+        self, pod: Key, container: str, *, follow: bool, previous: bool, tail: int | None
+    ) -> AsyncIterator[bytes]:
+        """What a container said: its last `tail` lines, None: all; of its run before.
+
+        Raises:
+            LookupError: there is no such Pod or container.
+        """
+        ...
+
+    def entry(self, pod: Key, container: str, command: Sequence[str]) -> Command:
+        """How to start a command inside a container.
+
+        Raises:
+            LookupError: there is no such Pod or container.
+        """
         ...

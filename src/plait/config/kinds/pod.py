@@ -18,7 +18,7 @@ from plait.config.kinds.container import (
 )
 from plait.config.kinds.core import LocalObjectReference
 from plait.config.kinds.labels import ObjectMeta
-from plait.config.kinds.units import Quantity
+from plait.config.kinds.units import Quantity, Time
 from plait.config.kinds.volume import Volume
 
 
@@ -178,6 +178,55 @@ class PodCondition(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     message: str = ""
 
 
+class ContainerStateWaiting(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A container that does not run yet, or not again yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A container that runs."""
+
+    started_at: Time = 0.0
+
+
+class ContainerStateTerminated(
+    Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
+):
+    """A container that ended; the exit code is 128 and the signal's number after a signal."""
+
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: Time = 0.0
+    finished_at: Time = 0.0
+    container_id: str = field(default="", name="containerID")
+
+
+class ContainerState(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a container does; one of three."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How one container does; `last_state` is of its run before."""
+
+    name: str = ""
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+    ready: bool = False
+    restart_count: int = 0
+    image: str = ""
+    image_id: str = field(default="", name="imageID")
+    container_id: str = field(default="", name="containerID")
+    started: bool | None = None
+
+
 class PodStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The state of a Pod that endpoints depend on; Pending, Running, Succeeded, Failed, Unknown."""
 
@@ -187,6 +236,11 @@ class PodStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     host_ip: str = field(default="", name="hostIP")
     host_ips: tuple[HostIP, ...] = field(default=(), name="hostIPs")
     conditions: tuple[PodCondition, ...] = ()
+    reason: str = ""
+    message: str = ""
+    start_time: Time | None = None
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
