@@ -109,6 +109,14 @@ def test_a_host_without_an_address_is_given_one_where_that_is_asked_for():
     assert records(engine, "api.example.com", WRITTEN) == {}
 
 
+def test_a_service_entry_may_refuse_an_address():
+    labels = {"networking.istio.io/enable-autoallocate-ip": "false"}
+    spec = {"hosts": ["api.example.com"], "resolution": "DNS"}
+    engine = objects.engine(made("ServiceEntry", "external", spec, labels=labels))
+
+    assert records(engine, "api.example.com") == {}
+
+
 def test_a_host_is_reached_at_the_address_it_was_given():
     ports = [{"number": 9000, "name": "tcp", "protocol": "TCP"}]
     engine = objects.engine(

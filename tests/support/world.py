@@ -96,8 +96,9 @@ def loopback(directory: Path, *options: str) -> Iterator[Loopback]:
 class Captured:
     """Hosts with captured sidecars: ``web`` calls ``reviews`` (v1, v2) at their addresses."""
 
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, directory: Path, stack: ExitStack, *, dns: bool) -> None:
         self.directory = envoy_readable(directory)
+        self._dns = dns
         self._stack = stack
         self.network = stack.enter_context(Network())
         self.socket = directory / "xds.sock"
@@ -129,10 +130,11 @@ class Captured:
         directory.mkdir()
         address = self.network.address(name)
         labels = {"app": "web" if name == "web" else "reviews", "version": name}
-        config = proxy(f"unix:{self.socket}", ir.Role.SIDECAR, name, address, labels=labels)
+        more = {"labels": labels, "metadata": {"DNS_CAPTURE": "true"} if self._dns else {}}
+        config = proxy(f"unix:{self.socket}", ir.Role.SIDECAR, name, address, **more)
         prefix = self.network.prefix(name, uid=capture.PROXY_UID)
         found = self._stack.enter_context(Envoy(config, directory, prefix=prefix)).ready()
-        self.network.capture(name, capture.Capture())
+        self.network.capture(name, capture.Capture(dns=self._dns))
         return found
 
     def settled(self) -> None:
@@ -141,9 +143,9 @@ class Captured:
 
 
 @contextmanager
-def captured(directory: Path) -> Iterator[Captured]:
-    """The hosts, started."""
+def captured(directory: Path, *, dns: bool = False) -> Iterator[Captured]:
+    """The hosts, started; with `dns`, queries go to where an agent would answer them."""
     with ExitStack() as stack:
-        world = Captured(directory, stack)
+        world = Captured(directory, stack, dns=dns)
         world.settled()
         yield world

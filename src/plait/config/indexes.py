@@ -20,6 +20,8 @@ from plait.config.meta import Key, Object
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 EXPORT_TO: Final = "networking.istio.io/exportTo"
 """The annotation by which a Service says who sees it: namespaces with commas between."""
+AUTOMATIC_ADDRESS: Final = "networking.istio.io/enable-autoallocate-ip"
+"""The label by which a ServiceEntry, with ``false``, goes without an address made up for it."""
 
 
 def namespace(row: Object[Any]) -> tuple[str, ...]:
@@ -59,9 +61,10 @@ def service_unaddressed(row: Object[core.Service]) -> tuple[bool, ...]:
 
 
 def entry_unaddressed(row: Object[service_entry.ServiceEntry]) -> tuple[bool, ...]:
-    """True for a ServiceEntry without an address that does not go by the caller's."""
+    """True for a ServiceEntry that has no address, refuses none, and does not go by the caller's."""
     original = (service_entry.Resolution.NONE, service_entry.Resolution.DYNAMIC_DNS)
-    return () if row.spec.addresses or row.spec.resolution in original else (True,)
+    refused = row.labels.get(AUTOMATIC_ADDRESS) == "false"
+    return () if row.spec.addresses or refused or row.spec.resolution in original else (True,)
 
 
 def entry_host(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
