@@ -61,7 +61,7 @@ def service_unaddressed(row: Object[core.Service]) -> tuple[bool, ...]:
 
 
 def entry_unaddressed(row: Object[service_entry.ServiceEntry]) -> tuple[bool, ...]:
-    """True for a ServiceEntry that has no address, refuses none, and does not go by the caller's."""
+    """True for a ServiceEntry that lacks an address: it refuses none, and names what it reaches."""
     original = (service_entry.Resolution.NONE, service_entry.Resolution.DYNAMIC_DNS)
     refused = row.labels.get(AUTOMATIC_ADDRESS) == "false"
     return () if row.spec.addresses or refused or row.spec.resolution in original else (True,)
