@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -21,7 +21,6 @@ from plait.xds.channel import NONE, Topic, Want
 from plait.xds.resource import CLUSTER, ENDPOINTS, Child, Resource, leaf
 from plait.xds.wire import Payload
 
-_FORMAT: Final = 1
 _PAUSE: Final = 0.5  # seconds between two writes
 _NOTHING: Final[Mapping[str, Resource]] = {}
 _log = structlog.get_logger(__name__)
@@ -30,7 +29,7 @@ _log = structlog.get_logger(__name__)
 class _File(Struct, frozen=True, kw_only=True):
     """Version and body, by type and name."""
 
-    format: int
+    format: Literal[1] = 1
     types: dict[str, dict[str, tuple[str, bytes]]]
 
 
@@ -123,7 +122,7 @@ class Cache:
             type_url: {name: (one.version, one.body) for name, one in held.items()}
             for type_url, held in self._types.items()
         }
-        return msgspec.msgpack.encode(_File(format=_FORMAT, types=types))
+        return msgspec.msgpack.encode(_File(types=types))
 
     def _load(self) -> None:
         try:
