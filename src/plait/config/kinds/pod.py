@@ -170,12 +170,13 @@ class HostIP(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
 
 
 class PodCondition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One line of a Pod's state; `status` is True, False or Unknown."""
+    """One line of a Pod's state; `status` is True, False or Unknown, and since when it is."""
 
     type: str = ""
     status: str = ""
     reason: str = ""
     message: str = ""
+    last_transition_time: Time | None = None
 
 
 class ContainerStateWaiting(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
