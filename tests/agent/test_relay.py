@@ -13,8 +13,8 @@ import pytest
 
 from plait.agent.relay import Relay
 from plait.xds import protos
-from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, PREFIX, ROUTES
-from tests.support import mesh
+from plait.xds.resource import CLUSTER, ENDPOINTS, HOSTS, LISTENER, PREFIX, ROUTES
+from tests.support import mesh, relay
 from tests.support.served import Plane, serving
 from tests.support.xds_client import Client, connected, node
 
@@ -131,6 +131,11 @@ async def filled(directory: Path, *hosts: str) -> Held:
 def synced(plane: Plane) -> bool:
     found = plane.ads.proxies()
     return bool(found) and all(one.synced for one in found)
+
+
+def table(agent: Agent) -> Mapping[str, tuple[str, ...]]:
+    """What names mean, as last told."""
+    return agent.tables[-1] if agent.tables else {}
 
 
 def refused(plane: Plane) -> bool:
@@ -315,5 +320,91 @@ def test_the_control_planes_reason_for_ending_a_stream_is_passed_on(tmp_path: Pa
             assert client.error is not None
             assert client.error.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "no.such.Type" in str(client.error.details())
+
+    run(story)
+
+
+def test_names_of_the_mesh_are_told_at_each_change_and_by_a_new_agent_from_its_cache(
+    tmp_path: Path,
+):
+    reviews, ratings = (f"{name}.demo.svc.cluster.local" for name in ("reviews", "ratings"))
+
+    async def story() -> None:
+        async with both(tmp_path) as (plane, agent, stop):
+            async with agent.proxy() as client:
+                await everything(client, REVIEWS)
+                await until(lambda: table(agent) == {reviews: ("10.96.0.1",)}, "a first table")
+                await plane.put(service("ratings", "10.96.0.9"))
+                await until(lambda: table(agent).get(ratings) == ("10.96.0.9",), "another name")
+                [key] = [c.key for c in mesh.changes(service("reviews", "10.96.0.1"))]
+                await plane.delete(key)
+                await until(lambda: table(agent) == {ratings: ("10.96.0.9",)}, "a name less")
+                await plane.until(lambda: synced(plane), "sync")
+
+                assert HOSTS not in client.messages
+            await stop()
+        async with running(tmp_path) as new:
+            assert new.tables == [{ratings: ("10.96.0.9",)}]
+            async with AsyncExitStack() as stack:
+                async with new.proxy() as client:
+                    await stack.enter_async_context(plane_at(tmp_path, "other", "ratings"))
+                    await ended(client)
+                async with new.proxy() as client:
+                    await client.has(CLUSTER, RATINGS)
+                    expected = {"other.demo.svc.cluster.local", ratings}
+                    await until(lambda: set(table(new)) == expected, "what changed meanwhile")
+
+    run(story)
+
+
+def test_an_agent_that_learned_nothing_tells_and_leaves_nothing(tmp_path: Path):
+    async def story() -> None:
+        async with running(tmp_path) as agent:
+            assert agent.tables == []
+            assert agent.socket.stat().st_mode & 0o666 == 0o666  # for Envoy's own user
+
+    run(story)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_relays_of_an_agent_share_one_connection(tmp_path: Path):
+    async def story() -> None:
+        async with serving() as plane, AsyncExitStack() as stack:
+            await plane.put(service("reviews", "10.96.0.1"))
+            wire = stack.enter_context(relay.Relay(plane.address))
+            for number in range(10):
+                directory = tmp_path / str(number)
+                directory.mkdir()
+                agent = await stack.enter_async_context(running(directory, wire.address))
+                client = await stack.enter_async_context(agent.proxy())
+                await client.has(CLUSTER, REVIEWS)
+
+            assert wire.connections == 1
+            assert len(plane.ads.proxies()) == 10
+
+    run(story)
+
+
+def test_a_proxy_that_does_not_read_holds_up_no_other_and_gets_the_newest_when_it_does(
+    tmp_path: Path,
+):
+    async def story() -> None:
+        async with (
+            both(tmp_path) as (plane, agent, _),
+            connected(f"unix:{agent.socket}", node=node(), silent=True) as slow,
+            agent.proxy() as quick,
+        ):
+            await slow.subscribe(CLUSTER)
+            await slow.has(CLUSTER, REVIEWS)
+            for number in range(20):
+                await plane.put(service(f"more-{number}", f"10.97.0.{number}"))
+            last = "outbound|9080||more-19.demo.svc.cluster.local"
+            await quick.has(CLUSTER, last)
+            slow.silent = False
+            ack = protos.DeltaDiscoveryRequest(response_nonce=slow.responses[-1].nonce)
+            await slow.request(ack, CLUSTER)
+            await slow.has(CLUSTER, last)
+
+            assert slow.messages[CLUSTER] == 2
 
     run(story)

@@ -67,7 +67,7 @@ class Relay:
         Raises:
             RuntimeError: the socket cannot be made.
         """
-        cache = Cache(self._file)
+        cache = await asyncio.to_thread(Cache, self._file)
         hosts = Hosts(cache, self._on_hosts)
         async with reached(self._address) as upstream:
 
@@ -96,12 +96,10 @@ class Relay:
         try:
             if is_up:
                 with self._serving("relaying", len(cache)):
-                    relayed = _Relayed(context, upstream.stream(), Tap(cache, hosts))
-                    await _until_one_ends(relayed.upward(), relayed.downward())
+                    await _Relayed(context, upstream.stream(), Tap(cache, hosts)).run()
             else:
                 with self._serving("local" if len(cache) else "waiting", len(cache)):
-                    served = _Served(context, cache)
-                    await _until_one_ends(served.answer(), served.tick(), upstream.up())
+                    await _Served(context, cache).run(upstream.up())
         except* Malformed as group:
             ended = (grpc.StatusCode.INVALID_ARGUMENT, str(group.exceptions[0]))
         except* grpc.aio.AioRpcError as group:
@@ -137,7 +135,14 @@ class _Relayed:
         self._tap = tap
         self._turn = asyncio.Lock()  # gRPC takes one message at a time
 
-    async def upward(self) -> None:
+    async def run(self) -> None:
+        """Pass on messages until one side ends the stream."""
+        try:
+            await _until_one_ends(self._upward(), self._downward())
+        finally:
+            self._call.cancel()
+
+    async def _upward(self) -> None:
         """Pass on what the proxy says, until it says no more."""
         is_first = True
         while (data := await self._context.read()) is not grpc.aio.EOF:
@@ -146,7 +151,7 @@ class _Relayed:
                 await self._say(self._tap.question())
             is_first = False
 
-    async def downward(self) -> None:
+    async def _downward(self) -> None:
         """Pass on what the control plane says, as fast as the proxy takes it."""
         while (data := await self._call.read()) is not grpc.aio.EOF:
             reply = self._tap.answered(data)
@@ -169,7 +174,11 @@ class _Served:
         self._turn = asyncio.Lock()
         self._now = asyncio.get_running_loop().time
 
-    async def answer(self) -> None:
+    async def run(self, end: Coroutine[Any, Any, None]) -> None:
+        """Answer until the proxy ends the stream, or `end` does."""
+        await _until_one_ends(self._answer(), self._tick(), end)
+
+    async def _answer(self) -> None:
         """Answer the proxy, until it says no more."""
         is_first = True
         while (data := await self._context.read()) is not grpc.aio.EOF:
@@ -177,7 +186,7 @@ class _Served:
             is_first = False
             await self._perform(self._stream.on_request(request, self._now()))
 
-    async def tick(self) -> None:
+    async def _tick(self) -> None:
         """Look at the clock, for ever."""
         while True:
             await asyncio.sleep(_TICK)
