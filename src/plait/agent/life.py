@@ -55,6 +55,7 @@ class Life(Struct, frozen=True, kw_only=True):
         crashes: in a row.
         was_ready: it served once; one that never did is not started again, because the same
             bootstrap would fail in the same way.
+        patient: it is started again all the same: what it needs may come.
         drain: seconds that open connections are given at the end.
         failed: it ended by itself.
     """
@@ -64,6 +65,7 @@ class Life(Struct, frozen=True, kw_only=True):
     until: float | None = None
     crashes: int = 0
     was_ready: bool = False
+    patient: bool = False
     drain: float = 5.0
     failed: bool = False
 
@@ -89,7 +91,7 @@ def step(life: Life, event: Event, now: float) -> tuple[Life, tuple[Action, ...]
 def _exited(life: Life, now: float) -> tuple[Life, tuple[Action, ...]]:
     if life.phase in (Phase.DRAINING, Phase.STOPPING):
         return _turned(life, Phase.ENDED, now), ()
-    if not life.was_ready:
+    if not (life.was_ready or life.patient):
         return replace(_turned(life, Phase.ENDED, now), failed=True), (Action.REPORT,)
     steady = life.phase is Phase.READY and now - life.since >= STEADY
     crashes = 1 if steady else life.crashes + 1

@@ -16,6 +16,7 @@ VERBS = {
     "describe": "Show an object with its conditions and findings.",
     "status": "Is everything in force everywhere, and if not, why.",
     "proxy": "Run one Envoy, or show what one is sent.",
+    "agent": "Run the Envoys of this machine, beside a control plane.",
     "why": "Explain a decision.",
     "version": "Show versions.",
     "store": "Look after the database.",

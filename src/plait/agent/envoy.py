@@ -1,0 +1,280 @@
+"""One Envoy that outlives its keeper: started, found again by its journal, restarted, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from plait.agent.admin import Admin
+from plait.agent.binary import envoy_binary
+from plait.agent.life import Action, Event, Life, Phase, step
+from plait.base import place as places
+from plait.base import processes
+from plait.base.clock import Clock
+from plait.base.processes import Command, Handle, Process
+
+TICK = 0.05
+"""Seconds between two looks at an Envoy that starts or ends."""
+SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
+DRAIN, SHUTDOWN = 45, 60
+"""Seconds that connections of an Envoy that is replaced are given, and that it may live."""
+
+_FILES = 1_048_576  # file descriptors at most
+_TAIL = 2000  # characters of Envoy's last words
+_LONGEST = 32 * 1024 * 1024  # bytes of a log, and of the one before it
+_log = structlog.get_logger(__name__)
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What one Envoy is.
+
+    Attributes:
+        directory: holds its bootstrap ``envoy.json``, log and journal.
+        network: path of its network namespace; empty: ours.
+        admin: where its own pages are.
+        uid: its user and group; None: ours.
+        drain: seconds that open connections are given at the end.
+    """
+
+    name: str
+    directory: Path
+    admin: str
+    network: str = ""
+    uid: int | None = None
+    concurrency: int = 1
+    drain: float = 5.0
+    log_level: str = "warning"
+
+
+class Journal(Struct, frozen=True, kw_only=True):
+    """What the next keeper must know."""
+
+    pid: int
+    started: int
+    base_id: int
+    restarts: int
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How it does; `since` is in seconds since the epoch."""
+
+    pid: int = 0
+    ready: bool = False
+    restarts: int = 0
+    since: float = 0.0
+    message: str = ""
+
+
+class Envoy:
+    """The shell around `life.step`: performs its actions and tells it what happened."""
+
+    def __init__(self, settings: Settings, changed: Callable[[Status], None], clock: Clock) -> None:
+        self.admin = Admin(settings.admin, settings.network)
+        self.status = Status()
+        self._settings = settings
+        self._changed = changed
+        self._clock = clock
+        self._life = Life(drain=settings.drain, patient=True)
+        self._process: Process | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._news = asyncio.Event()
+        self._exited = False
+        self._stops = 0
+        self._base_id = 0
+        self._restarts = 0
+
+    @property
+    def log(self) -> Path:
+        """Its words, and its access log where that goes to standard output."""
+        return self._settings.directory / "envoy.log"
+
+    def stop(self) -> None:
+        """Ask for the end: open connections are finished; a second time: at once."""
+        self._stops += 1
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep it running until `stop` took effect; if cancelled it runs on without us."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            if not self._adopt():
+                await self._perform(Action.START)
+            while self._life.phase is not Phase.ENDED:
+                event = await self._next()
+                self._life, actions = step(self._life, event, self._clock.monotonic())
+                for action in actions:
+                    await self._perform(action)
+                self._tell()
+        shared(self._base_id).unlink(missing_ok=True)
+
+    def _adopt(self) -> bool:
+        journal = places.read(self._journal, Journal)
+        if journal is None:
+            return False
+        self._base_id, self._restarts = journal.base_id, journal.restarts
+        process = processes.adopt(Handle(journal.pid, journal.started))
+        if process is None:
+            return False
+        _log.info("envoy found", proxy=self._settings.name, pid=process.pid)
+        self._watch(process)
+        return True
+
+    @property
+    def _journal(self) -> Path:
+        return self._settings.directory / "journal.json"
+
+    async def _next(self) -> Event:
+        """What happens next, or that time went by."""
+        if self._exited:
+            self._exited = False
+            return Event.EXITED
+        if self._stops:
+            self._stops -= 1
+            return Event.STOP
+        phase = self._life.phase
+        if phase is Phase.STARTING and await asyncio.to_thread(self.admin.is_live):
+            return Event.LIVE
+        if phase is Phase.DRAINING and await asyncio.to_thread(self._is_idle):
+            return Event.IDLE
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if phase is Phase.READY else TICK):
+                await self._news.wait()
+        self._news.clear()
+        return Event.TICK
+
+    def _is_idle(self) -> bool:
+        try:
+            return self.admin.connections() == 0
+        except (OSError, ValueError):
+            return False
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Action.START:
+                self._start()
+            case Action.ANNOUNCE:
+                _log.info("envoy ready", proxy=self._settings.name, pid=self.status.pid)
+            case Action.REPORT:
+                self._restarts += 1
+                _log.warning("envoy ended", proxy=self._settings.name, path=str(self.log))
+            case Action.DRAIN:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(self.admin.drain)
+            case Action.TERMINATE | Action.KILL:
+                number = signal.SIGTERM if action is Action.TERMINATE else signal.SIGKILL
+                if self._process is not None:
+                    self._process.send(number)
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._base_id = self._base_id or _free_base_id()
+        binary = str(envoy_binary())
+        # No --disable-hot-restart: a later Envoy may take over from this one.
+        command = (
+            *("envoy", "-c", str(settings.directory / "envoy.json")),
+            *("--base-id", str(self._base_id), "--restart-epoch", "0"),
+            *("--drain-time-s", str(DRAIN), "--parent-shutdown-time-s", str(SHUTDOWN)),
+            *("--drain-strategy", "immediate", "--local-address-ip-version", "v4"),
+            *("--file-flush-interval-msec", "1000", "--allow-unknown-static-fields"),
+            *("--concurrency", str(settings.concurrency), "-l", settings.log_level),
+        )
+        self._own_log()
+        process = processes.start(
+            Command(
+                command=command,
+                executable=binary,
+                network=settings.network,
+                uid=settings.uid,
+                gid=settings.uid,
+                open_files=_FILES,
+            ),
+            self.log,
+        )
+        self._watch(process)
+        journal = Journal(
+            pid=process.handle.pid,
+            started=process.handle.started,
+            base_id=self._base_id,
+            restarts=self._restarts,
+        )
+        places.write(self._journal, journal)
+
+    def _own_log(self) -> None:
+        """Envoy opens its log anew, as its own user, where access logs go to standard output."""
+        if self.log.exists() and self.log.stat().st_size > _LONGEST:
+            self.log.replace(self.log.with_name("envoy.previous.log"))
+        self.log.touch()
+        if self._settings.uid is not None:
+            os.chown(self.log, self._settings.uid, self._settings.uid)
+
+    def _watch(self, process: Process) -> None:
+        self._process, self._exited = process, False
+        if self._group is not None:
+            self._group.create_task(self._await_end(process), name="envoy:end")
+
+    async def _await_end(self, process: Process) -> None:
+        await process.wait()
+        if self._process is process:
+            self._exited = True
+            self._news.set()
+
+    def _tell(self) -> None:
+        """Say how it does, if that is another than before."""
+        phase = self._life.phase
+        is_running = self._process is not None and phase not in (Phase.WAITING, Phase.ENDED)
+        status = Status(
+            pid=self._process.pid if is_running and self._process else 0,
+            ready=phase is Phase.READY,
+            restarts=self._restarts,
+            since=self.status.since,
+            message=self._words(phase),
+        )
+        if status != self.status:
+            self.status = Status(
+                pid=status.pid,
+                ready=status.ready,
+                restarts=status.restarts,
+                since=self._clock.now(),
+                message=status.message,
+            )
+            self._changed(self.status)
+
+    def _words(self, phase: Phase) -> str:
+        match phase:
+            case Phase.READY:
+                return ""
+            case Phase.STARTING:
+                return "Envoy waits for its configuration"
+            case Phase.WAITING:
+                said = self.log.read_text(errors="replace")[-_TAIL:] if self.log.exists() else ""
+                return f"Envoy ended and is started again; it said: {said.strip()[-500:]}"
+            case _:
+                return "Envoy is ending"
+
+
+def shared(base_id: int) -> Path:
+    """What Envoys of one base id share; the last one leaves it."""
+    return Path(SHARED.format(base_id * 10))
+
+
+def rotate(log: Path) -> None:
+    """Keep a log that is being written short: what is in it goes to the one before it."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > _LONGEST:
+            log.with_name("envoy.previous.log").write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+
+
+def _free_base_id() -> int:
+    """A number under which no Envoy of this machine shares memory."""
+    while shared(number := 1000 + secrets.randbelow(100_000_000)).exists():
+        pass
+    return number

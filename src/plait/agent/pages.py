@@ -1,0 +1,153 @@
+"""What an agent serves inside a Pod's network: readiness, merged metrics, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from plait.agent.admin import Admin
+from plait.agent.merged import merged
+from plait.base import netns
+
+AGENT_PORT, HEALTH_PORT = 15020, 15021
+"""Istio's ports of the agent, and of health for the outside."""
+
+_PATIENCE = 1.0  # seconds that the application's metrics may take
+_OPEN = "0.0.0.0"  # noqa: S104 - inside the Pod's own network
+
+
+class Proxy(Protocol):
+    """What the pages ask of a keeper."""
+
+    @property
+    def admin(self) -> Admin:
+        """Envoy's own pages."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether Envoy has its configuration and serves."""
+        ...
+
+    def own_metrics(self) -> str:
+        """What the agent counts of this proxy."""
+        ...
+
+    def quit(self) -> None:
+        """End Envoy at once."""
+        ...
+
+
+class Pages:
+    """The pages of one proxy.
+
+    Args:
+        namespace: path of the Pod's network namespace.
+        metrics: where the application's own metrics are; empty: nowhere.
+    """
+
+    def __init__(self, proxy: Proxy, namespace: str, metrics: str) -> None:
+        self._proxy = proxy
+        self._namespace = namespace
+        self._metrics = metrics
+        self._silent = 0
+
+    async def run(self, up: Callable[[], None]) -> None:
+        """Serve until cancelled; `up` is called when it does.
+
+        Raises:
+            OSError: a port is taken, or the namespace is gone.
+        """
+        health = [web.get("/healthz/ready", self._ready)]
+        whole = [
+            *health,
+            web.get("/stats/prometheus", self._stats),
+            web.post("/quitquitquit", self._quit),
+            web.post("/drain", self._drain),
+        ]
+        runners = []
+        try:
+            for port, routes in ((AGENT_PORT, whole), (HEALTH_PORT, health)):
+                app = web.Application()
+                app.add_routes(routes)
+                runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+                await runner.setup()
+                runners.append(runner)
+                address = (_OPEN, port)
+                sock = netns.bound(self._namespace, socket.SOCK_STREAM, address)
+                await web.SockSite(runner, sock).start()
+            up()
+            await asyncio.Event().wait()
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self._proxy.is_ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="Envoy waits for its configuration\n")
+
+    async def _stats(self, _: web.Request) -> web.Response:
+        async with asyncio.TaskGroup() as group:
+            envoy = group.create_task(asyncio.to_thread(self._of_envoy))
+            app = group.create_task(asyncio.to_thread(self._of_application))
+        silent = (
+            "# TYPE plait_agent_application_scrape_failures_total counter\n"
+            f"plait_agent_application_scrape_failures_total {self._silent}\n"
+        )
+        return web.Response(
+            text=merged([app.result(), self._proxy.own_metrics() + silent, envoy.result()]),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    def _of_envoy(self) -> str:
+        try:
+            return self._proxy.admin.ask("/stats/prometheus")[1]
+        except OSError:
+            return ""
+
+    def _of_application(self) -> str:
+        if not self._metrics:
+            return ""
+        try:
+            status, text = _get(self._namespace, self._metrics)
+        except (OSError, http.client.HTTPException):
+            status, text = 0, ""
+        if status != http.HTTPStatus.OK:
+            self._silent += 1
+            return ""
+        return text
+
+    async def _quit(self, request: web.Request) -> web.Response:
+        if request.remote != "127.0.0.1":
+            return web.Response(status=403, text="only from the Pod itself\n")
+        self._proxy.quit()
+        return web.Response(text="ending\n")
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        if request.remote != "127.0.0.1":
+            return web.Response(status=403, text="only from the Pod itself\n")
+        try:
+            await asyncio.to_thread(self._proxy.admin.drain)
+        except OSError:
+            return web.Response(status=503, text="Envoy does not answer\n")
+        return web.Response(text="draining\n")
+
+
+def _get(namespace: str, url: str) -> tuple[int, str]:
+    """Status and text of a page inside a namespace."""
+    parts = urlsplit(url)
+    where = (parts.hostname or "127.0.0.1", parts.port or 80)
+    connection = http.client.HTTPConnection(*where, timeout=_PATIENCE)
+    connection.sock = netns.inside(namespace, lambda: socket.create_connection(where, _PATIENCE))
+    try:
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    finally:
+        connection.close()
