@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import os
 import re
 from collections.abc import Callable, Mapping
 
@@ -21,6 +23,8 @@ RESOLVER = "10.96.0.10"
 """The address that Pods ask for names; capture leads it to the agent."""
 _EXCLUDE = "traffic.sidecar.istio.io/exclude"
 _DOMAIN = "cluster.local"
+_PROXY_CONFIG = re.compile(r"\bconcurrency\b[\"']?\s*:\s*(\d{1,4})\b")
+_CPU = re.compile(r"(\d+(?:\.\d+)?)(m?)")
 _VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 
 
@@ -44,9 +48,24 @@ def proxy_spec(pod: Object[Pod], number: int, path: str) -> ProxySpec | None:
         workload=workload(pod),
         service_account=pod.spec.spec.service_account_name or "default",
         network=path,
+        concurrency=concurrency(pod.annotations),
         metrics=_metrics(pod.annotations) if role is Proxy.SIDECAR else "",
         edge=role is Proxy.GATEWAY,
     )
+
+
+def concurrency(annotations: Mapping[str, str]) -> int:
+    """Worker threads of a Pod's Envoy: as its configuration says, else as its CPU limit, else one.
+
+    One core serves more than an application beside it can use, and Istio's rule is the same.
+    """
+    written = _PROXY_CONFIG.search(annotations.get("proxy.istio.io/config", ""))
+    if written:
+        return int(written.group(1)) or (os.cpu_count() or 1)
+    limit = _CPU.fullmatch(annotations.get("sidecar.istio.io/proxyCPULimit", ""))
+    if limit is None:
+        return 1
+    return max(1, math.ceil(float(limit.group(1)) / (1000 if limit.group(2) else 1)))
 
 
 def workload(pod: Object[Pod]) -> str:
