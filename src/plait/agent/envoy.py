@@ -55,10 +55,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Journal(Struct, frozen=True, kw_only=True):
-    """What the next keeper must know."""
+    """What the next keeper must know, and who takes everything away."""
 
-    pid: int
-    started: int
+    handle: Handle
     base_id: int
     restarts: int
 
@@ -120,7 +119,7 @@ class Envoy:
         if journal is None:
             return False
         self._base_id, self._restarts = journal.base_id, journal.restarts
-        process = processes.adopt(Handle(journal.pid, journal.started))
+        process = processes.adopt(journal.handle)
         if process is None:
             return False
         _log.info("envoy found", proxy=self._settings.name, pid=process.pid)
@@ -199,13 +198,10 @@ class Envoy:
             self.log,
         )
         self._watch(process)
-        journal = Journal(
-            pid=process.handle.pid,
-            started=process.handle.started,
-            base_id=self._base_id,
-            restarts=self._restarts,
+        handle, base_id = process.handle, self._base_id
+        places.write(
+            self._journal, Journal(handle=handle, base_id=base_id, restarts=self._restarts)
         )
-        places.write(self._journal, journal)
 
     def _own_log(self) -> None:
         """Envoy opens its log anew, as its own user, where access logs go to standard output."""
