@@ -63,3 +63,17 @@ def test_while_it_waits_to_start_again_it_can_be_ended():
 
     assert step(waiting, Event.STOP, 2) == (step(waiting, Event.STOP, 2)[0], ())
     assert step(waiting, Event.STOP, 2)[0].phase is Phase.ENDED
+
+
+def test_a_patient_one_is_tried_again_though_it_never_served():
+    life, done = played(Life(patient=True, delay=0.1), (Event.EXITED, 1), (Event.TICK, 1.1))
+    again, _ = played(life, (Event.EXITED, 2))
+
+    assert done == [Action.REPORT, Action.START]
+    assert (life.phase, again.until) == (Phase.STARTING, 2.2)
+
+
+def test_asked_to_quit_it_does_not_drain():
+    life, done = played(READY, (Event.QUIT, 1))
+
+    assert (life.phase, done) == (Phase.STOPPING, [Action.TERMINATE])

@@ -32,6 +32,7 @@ class Event(Enum):
     LIVE = "live"  # it serves
     EXITED = "exited"
     STOP = "stop"  # somebody asks for the end
+    QUIT = "quit"  # somebody asks for the end at once
     IDLE = "idle"  # no connection is open any more
     TICK = "tick"  # only time went by
 
@@ -56,6 +57,7 @@ class Life(Struct, frozen=True, kw_only=True):
         was_ready: it served once; one that never did is not started again, because the same
             bootstrap would fail in the same way.
         patient: it is started again all the same: what it needs may come.
+        delay: seconds before it is started again after the first crash in a row.
         drain: seconds that open connections are given at the end.
         failed: it ended by itself.
     """
@@ -66,6 +68,7 @@ class Life(Struct, frozen=True, kw_only=True):
     crashes: int = 0
     was_ready: bool = False
     patient: bool = False
+    delay: float = FIRST_DELAY
     drain: float = 5.0
     failed: bool = False
 
@@ -76,6 +79,10 @@ def step(life: Life, event: Event, now: float) -> tuple[Life, tuple[Action, ...]
         case Event.EXITED:
             return _exited(life, now)
         case Event.STOP:
+            return _stopped(life, now)
+        case Event.QUIT if life.phase in (Phase.READY, Phase.DRAINING):
+            return _turned(life, Phase.STOPPING, now, LAST_WAIT), (Action.TERMINATE,)
+        case Event.QUIT:
             return _stopped(life, now)
         case Event.LIVE if life.phase is Phase.STARTING:
             ready = _turned(life, Phase.READY, now)
@@ -95,7 +102,7 @@ def _exited(life: Life, now: float) -> tuple[Life, tuple[Action, ...]]:
         return replace(_turned(life, Phase.ENDED, now), failed=True), (Action.REPORT,)
     steady = life.phase is Phase.READY and now - life.since >= STEADY
     crashes = 1 if steady else life.crashes + 1
-    delay = min(FIRST_DELAY * 2 ** (crashes - 1), LONGEST_DELAY)
+    delay = min(life.delay * 2 ** min(crashes - 1, 32), LONGEST_DELAY)
     return replace(_turned(life, Phase.WAITING, now, delay), crashes=crashes), (Action.REPORT,)
 
 

@@ -49,9 +49,7 @@ def become(request: Request) -> None:
     program = _program(request)
     _enter(request)
     if limit := request.get("open_files"):
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = max(limit, most) if os.geteuid() == 0 else most
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, most), most))
+        _allow_files(limit)
     _change_user(request)
     os.chdir(request.get("directory") or "/")
     os.execve(program, request["command"], request.get("environment", {}))  # noqa: S606
@@ -68,6 +66,18 @@ def _program(request: Request) -> Any:
     if found is None:
         raise FileNotFoundError(2, f"no such command in PATH ({path})", name)
     return found
+
+
+def _allow_files(limit: int) -> None:
+    """As many as asked for; as many as are allowed where root may not raise that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit > most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return
+        except (ValueError, OSError):
+            limit = most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def _enter(request: Request) -> None:
