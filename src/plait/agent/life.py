@@ -78,12 +78,8 @@ def step(life: Life, event: Event, now: float) -> tuple[Life, tuple[Action, ...]
     match event:
         case Event.EXITED:
             return _exited(life, now)
-        case Event.STOP:
-            return _stopped(life, now)
-        case Event.QUIT if life.phase in (Phase.READY, Phase.DRAINING):
-            return _turned(life, Phase.STOPPING, now, LAST_WAIT), (Action.TERMINATE,)
-        case Event.QUIT:
-            return _stopped(life, now)
+        case Event.STOP | Event.QUIT:
+            return _stopped(life, now, at_once=event is Event.QUIT)
         case Event.LIVE if life.phase is Phase.STARTING:
             ready = _turned(life, Phase.READY, now)
             return replace(ready, was_ready=True), (Action.ANNOUNCE,)
@@ -106,11 +102,11 @@ def _exited(life: Life, now: float) -> tuple[Life, tuple[Action, ...]]:
     return replace(_turned(life, Phase.WAITING, now, delay), crashes=crashes), (Action.REPORT,)
 
 
-def _stopped(life: Life, now: float) -> tuple[Life, tuple[Action, ...]]:
+def _stopped(life: Life, now: float, *, at_once: bool) -> tuple[Life, tuple[Action, ...]]:
     match life.phase:
-        case Phase.READY:
+        case Phase.READY if not at_once:
             return _turned(life, Phase.DRAINING, now, life.drain), (Action.DRAIN,)
-        case Phase.STARTING | Phase.DRAINING:
+        case Phase.STARTING | Phase.READY | Phase.DRAINING:
             return _turned(life, Phase.STOPPING, now, LAST_WAIT), (Action.TERMINATE,)
         case Phase.STOPPING:
             return life, (Action.KILL,)

@@ -9,6 +9,7 @@ REQUEST is JSON, see `Request`.  Exit codes as of a shell: 126 not executable, 1
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -71,13 +72,10 @@ def _program(request: Request) -> Any:
 def _allow_files(limit: int) -> None:
     """As many as asked for; as many as are allowed where root may not raise that."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit > most:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-            return
-        except (ValueError, OSError):
-            limit = most
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, most)))
+        most = max(limit, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, most), most))
 
 
 def _enter(request: Request) -> None:
