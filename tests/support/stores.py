@@ -15,6 +15,7 @@ from plait.config import codec
 from plait.config.meta import Key, Origin
 from plait.config.ports import Batch, Change, Source
 from plait.config.record import Event, Record, Write
+from plait.config.restore import Kinds
 from plait.config.store import Store, Tuning
 
 PATIENCE = 20.0
@@ -22,10 +23,13 @@ PATIENCE = 20.0
 
 @asynccontextmanager
 async def running(
-    path: Path | None = None, *sources: Source, tuning: Tuning | None = None
+    path: Path | None = None,
+    *sources: Source,
+    tuning: Tuning | None = None,
+    kinds: Kinds | None = None,
 ) -> AsyncIterator[Store]:
     """A store with its writer at work; errors of the test come out as they are."""
-    store = await Store.open(path, ManualClock(), tuning=tuning)
+    store = await Store.open(path, ManualClock(), kinds=kinds, tuning=tuning)
     failed: BaseException | None = None
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(store.run())]

@@ -71,6 +71,7 @@ CODES: dict[str, str] = {
     "PLT3003": "several objects apply where one is allowed",
     "PLT3004": "host of a traffic policy is unknown",
     "PLT3005": "subset selects no endpoint",
+    "PLT3006": "address of a service is taken",
     # 9xxx: delivery, and our own faults
     "PLT9001": "an internal error keeps the last good value in force",
     "PLT9002": "Envoy refused the configuration",

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from plait.base.errors import ConflictError
-from plait.config import history
+from plait.config import history, shapes
+from plait.config.kinds.pod import Pod, PodStatus
 from plait.config.meta import Key, Object
 from plait.config.ports import Batch, Change, Fault
 from plait.config.record import Event, EventType, Record, Write, at_revision, content, timestamp
@@ -38,6 +39,30 @@ class Base(Protocol):
     def held(self, key: Key) -> Held:
         """Records of `key` by source."""
         ...
+
+
+class Admission(Protocol):
+    """Fills in what the writer of an object leaves out."""
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Learn of what was stored."""
+        ...
+
+    def admitted(self, change: Change, base: Base) -> Change:
+        """The change as it is kept, given what else there is."""
+        ...
+
+
+class AsWritten:
+    """Objects are kept as they are written."""
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Nothing is learned."""
+
+    def admitted(self, change: Change, base: Base) -> Change:
+        """The change itself."""
+        del base
+        return change
 
 
 class Ledger:
@@ -89,8 +114,9 @@ class Ledger:
 class Draft:
     """What a batch of writes would do; nothing is changed until it is accepted."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, admission: Admission) -> None:
         self.base = base
+        self.admission = admission
         self.revision = base.revision
         self.changed: dict[Key, dict[str, Record]] = {}
         self.rows: list[history.Revision] = []
@@ -181,6 +207,7 @@ class Draft:
             self._put(write, change, own, now)
 
     def _put(self, write: Write, change: Change, own: Record | None, now: float) -> None:
+        change = self.admission.admitted(change, self)
         held = self.held(write.key)
         before = in_force(held)
         given = change.document or {}
@@ -195,7 +222,8 @@ class Draft:
             return
         self.revision += 1
         if own is not None and is_known:
-            record = structs.replace(own, status=record.status, document=record.document)
+            same = {"status": record.status, "document": record.document, "object": record.object}
+            record = structs.replace(own, **same)
         elif own is None or content(record.document) != content(own.document):
             record = _next_generation(record, before)
         document = at_revision(record.document, self.revision)
@@ -291,7 +319,7 @@ def _record(
     return Record(
         key=write.key,
         source=write.source,
-        object=identified(change.object, metadata["uid"], created),
+        object=stated(identified(change.object, metadata["uid"], created), status),
         document=document,
         revision=0,
         generation=like.generation if like else 1,
@@ -310,6 +338,14 @@ def identified(found: Object[Any] | None, uid: str, created: str) -> Object[Any]
     if found is None:
         return None
     return structs.replace(found, uid=uid, created=parse_seconds(created))
+
+
+def stated(found: Object[Any] | None, status: dict[str, Any] | None) -> Object[Any] | None:
+    """A Pod with the state of its document; that of other kinds is no part of the object."""
+    if found is None or not isinstance(found.spec, Pod):
+        return found
+    state = shapes.read(status, PodStatus, ("status",), []) if status is not None else None
+    return structs.replace(found, spec=structs.replace(found.spec, status=state))
 
 
 def _next_generation(record: Record, before: Record | None) -> Record:

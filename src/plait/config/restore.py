@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from plait.base.table import Index
 from plait.config import catalog, codec, history
-from plait.config.ledger import identified
+from plait.config.ledger import Admission, AsWritten, identified
 from plait.config.meta import Key, Origin
 from plait.config.ports import Change
 from plait.config.record import Event, EventType, Record, at_revision
@@ -24,17 +24,24 @@ class Kinds(Struct, frozen=True, kw_only=True):
         tables: of the engine, with their indexes.
         names: (group, kind) → name of the table.
         decode: a document as a source has it → the object; None: of no known kind.
+        admission: what is filled in when objects are written.
     """
 
     tables: Mapping[str, Mapping[str, Index]]
     names: Mapping[tuple[str, str], str]
     decode: Decode
+    admission: Admission = AsWritten()
 
     @classmethod
-    def known(cls) -> Kinds:
-        """The kinds of the catalog."""
+    def known(cls, admission: Admission | None = None) -> Kinds:
+        """The kinds of the catalog; without an `admission` objects are kept as written."""
         names = {(kind.group, kind.kind): kind.table for kind in catalog.KINDS.values()}
-        return cls(tables=catalog.tables(), names=names, decode=_decoded)
+        return cls(
+            tables=catalog.tables(),
+            names=names,
+            decode=_decoded,
+            admission=admission or AsWritten(),
+        )
 
     def table(self, key: Key) -> str | None:
         """The table of an object; None: of no known kind, it is stored but not in force."""

@@ -282,10 +282,10 @@ class Store:
 
     async def _plan(self, jobs: Sequence[Job]) -> tuple[list[Job], Draft]:
         """Work out what the jobs do; those that cannot be done fail here."""
-        whole = Draft(self._ledger)
+        whole = Draft(self._ledger, self._kinds.admission)
         planned = []
         for job in jobs:
-            draft = Draft(whole)
+            draft = Draft(whole, self._kinds.admission)
             outcome: list[Record | None] = []
             try:
                 for write in job.writes:
@@ -378,6 +378,7 @@ class Store:
         contents = await self._journal.load()
         records = await asyncio.to_thread(restored, contents, self._kinds)
         self._ledger.load(records, contents.revision)
+        self._kinds.admission.load(records)
         self._events = Events(self._ledger, self._journal, self._kinds, self._tuning.recent)
         changes = [row for key in {r.key: None for r in records} for row in self._rows(key)]
         self._put([*changes, *_observed(contents)])
