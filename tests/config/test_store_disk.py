@@ -17,7 +17,8 @@ from plait.config.history import FILE
 from plait.config.recovery import recover
 from plait.config.store import Store
 from tests.support import scale
-from tests.support.stores import Said, config_map, key, put, running, write
+from tests.support.plane import PLAIT
+from tests.support.stores import Said, config_map, entry, key, put, running, write
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -240,3 +241,30 @@ def test_a_cut_database_is_refused_and_what_is_left_can_be_recovered(tmp_path: P
     done = recover(tmp_path)
     assert 100 < done.objects < 400
     assert asyncio.run(count()) == done.objects + 1
+
+
+@pytest.mark.parametrize("share", [25, 50, 75, 90])
+def test_a_recovery_ends_wherever_the_database_was_cut(share: int, tmp_path: Path):
+    async def fill():
+        async with running(tmp_path) as store:
+            for start in range(0, 2_000, 200):
+                await store.commit([write(entry(f"e{start + n:04}")) for n in range(200)])
+
+    async def saved() -> list[str]:
+        async with running(tmp_path) as store:
+            return [record.key.name for record in store.records("ServiceEntry")]
+
+    asyncio.run(fill())
+    file = tmp_path / FILE
+    os.truncate(file, file.stat().st_size * share // 100)
+    before = file.read_bytes()
+
+    command = (*PLAIT, "store", "recover", "--data", str(tmp_path))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    kept = tmp_path / f"{FILE}.damaged-1"
+    assert kept.read_bytes() == before
+    names = asyncio.run(saved())
+    assert len(names) > 2_000 * (share - 10) // 100
+    assert f"{len(names)} objects in {len(names)} revisions were saved" in done.stdout
+    assert str(kept) in done.stdout

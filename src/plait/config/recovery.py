@@ -120,21 +120,36 @@ def _revisions(connection: sqlite3.Connection) -> tuple[list[Revision], int]:
     """Every revision that can be read, and the number of those that cannot."""
     found: list[Revision] = []
     at, lost, bound = 0, 0, _bound(connection)
+    stepped = False
     while True:
         try:
-            for row in connection.execute(f"{history.SELECT}revision > ? ORDER BY revision", (at,)):
-                at = row[0]
+            for row in _ascending(connection, at):
+                lost += row[0] - at - 1 if stepped else 0  # else they were forgotten in time
+                at, stepped = row[0], False
                 if _is_whole(row):
                     found.append(history.parse(row))
                 else:
                     lost += 1
         except sqlite3.Error:  # a page is gone: step over its rows one by one
-            at, lost = at + 1, lost + 1
+            at, lost, stepped = at + 1, lost + 1, True
             if at > bound:
                 break
         else:
             break
     return found, lost
+
+
+def _ascending(connection: sqlite3.Connection, after: int) -> Iterator[tuple[Any, ...]]:
+    """The revisions after one; where pages are gone, SQLite may lead back to rows it gave before.
+
+    Raises:
+        sqlite3.Error: a page is gone.
+    """
+    for row in connection.execute(f"{history.SELECT}revision > ? ORDER BY revision", (after,)):
+        if row[0] <= after:
+            raise sqlite3.DatabaseError("the revisions are out of order")
+        after = row[0]
+        yield row
 
 
 def _bound(connection: sqlite3.Connection) -> int:
