@@ -117,6 +117,13 @@ class Process:
         return self._child.wait() if self._child else None
 
 
+class _Child(subprocess.Popen[bytes]):
+    """A child that may outlive who started it: letting go of it is no mistake to warn of."""
+
+    def __del__(self) -> None:
+        self.poll()
+
+
 def start(command: Command, log: Path) -> Process:
     """Start a process in a session of its own; what it says is appended to `log`.
 
@@ -127,7 +134,7 @@ def start(command: Command, log: Path) -> Process:
         OSError: the log cannot be written, or there are too many processes.
     """
     with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - what the user asked for
+        child = _Child(
             command.launcher(),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -89,6 +89,7 @@ class Life(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         since: when the phase began.
+        begun: when the run began.
         until: when it must end; None: it need not.
         restarts: how often it was started again.
         crashes: ends in a row, none after a good run.
@@ -101,6 +102,7 @@ class Life(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     phase: Phase = Phase.WAITING
     since: float = 0.0
+    begun: float = 0.0
     until: float | None = 0.0
     restarts: int = 0
     crashes: int = 0
@@ -187,6 +189,7 @@ def _due(life: Life, rules: Rules, now: float) -> Step:
             started = not rules.has_startup
             run = replace(
                 _turned(life, Phase.RUNNING, now),
+                begun=now,
                 restarts=life.restarts + (life.exit is not None),
                 started=started,
                 ready=started and not rules.has_readiness,

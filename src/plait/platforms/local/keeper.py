@@ -154,7 +154,7 @@ class Keeper:
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         try:
-            command = await asyncio.to_thread(self._home.command, self.container)
+            command = self._home.command(self.container)
         except BlockedError as error:
             await self._events.put(Blocked(reason=error.reason, message=str(error)))
             return
@@ -191,7 +191,7 @@ class Keeper:
             signal=exit.signal,
             reason=exit.reason or ("Error" if exit.code else "Completed"),
             message=exit.message or said,
-            started=self.life.since,
+            started=self.life.begun,
             finished=self._clock.now(),
         )
 

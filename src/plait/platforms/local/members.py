@@ -26,7 +26,17 @@ def members(namespace: str) -> frozenset[int]:
 
 def session(namespace: str, leader: int) -> frozenset[int]:
     """Those of them who are in the session that a process began; it may have ended."""
-    return frozenset(pid for pid in members(namespace) if _session(pid) == leader)
+    return frozenset(pid for pid in members(namespace) if session_of(pid) == leader)
+
+
+def of_user(uid: int) -> frozenset[int]:
+    """All processes of a user."""
+    found = set()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == uid:
+                found.add(pid)
+    return frozenset(found)
 
 
 def kill(pids: Collection[int]) -> None:
@@ -75,7 +85,8 @@ def _id(found: os.stat_result) -> tuple[int, int]:
     return found.st_ino, found.st_dev
 
 
-def _session(pid: int) -> int:
+def session_of(pid: int) -> int:
+    """The session of a process, by the number of who began it; 0: it has ended."""
     try:
         return os.getsid(pid)
     except ProcessLookupError:

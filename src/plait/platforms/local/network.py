@@ -179,7 +179,7 @@ def _ip(path: str, *lines: str) -> None:
 
 def _restore(path: str, rules: str) -> None:
     try:
-        _run(path, ("iptables-restore",), rules)
+        _run(path, ("iptables-restore", "--wait"), rules)
     except NetworkError as error:
         raise NetworkError(
             f"{error}; capture needs iptables with nat, REDIRECT and owner: "

@@ -54,31 +54,39 @@ def mounts(directory: Path, pod: Object[Pod], container: Container) -> Mounts:
     return tuple((found[where], where) for where in sorted(found))
 
 
-def make_places(mounts: Mounts) -> tuple[str, ...]:
-    """Make the places that this machine lacks; return them, the outer before the inner.
+def missing_places(mounts: Mounts) -> tuple[str, ...]:
+    """Places, and directories above them, that this machine lacks; the outer before the inner."""
+    found: dict[str, None] = {}
+    for _, where in mounts:
+        above = [path for path in Path(where).parents if not path.exists()]
+        found.update(dict.fromkeys(str(path) for path in reversed(above)))
+        if not Path(where).exists():
+            found[where] = None
+    return tuple(found)
+
+
+def make_places(mounts: Mounts) -> None:
+    """Make the places that this machine lacks.
 
     Raises:
         OSError: one cannot be made.
     """
-    made: list[str] = []
     for what, where in mounts:
         path = Path(where)
         if path.exists():
             continue
-        missing = [one for one in path.parents if not one.exists()]
-        made += [str(one) for one in reversed(missing)]
         path.parent.mkdir(parents=True, exist_ok=True)
         if Path(what).is_dir():
             path.mkdir()
         else:
             path.touch()
-        made.append(where)
-    return tuple(made)
 
 
 def take_places(made: Iterable[str], used: Collection[str]) -> tuple[str, ...]:
-    """Take away places that were made, but those in `used` and those that any process still sees
-    mounted; return what is left."""  # noqa: D205, D209 - one sentence
+    """Take away places that were made; return those that are left.
+
+    Those in `used` stay, and those where any process of this machine still sees a mount.
+    """
     paths = tuple(dict.fromkeys(made))
     if not paths:
         return ()

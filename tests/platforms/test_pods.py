@@ -1,0 +1,300 @@
+"""Pods as processes of this machine."""
+
+import asyncio
+import os
+import signal
+import subprocess
+
+from plait.base import netns
+from plait.base import place as places
+from plait.base.place import ProxySpec
+from plait.config.ports import PodFiles
+from plait.platforms.local.network import Network
+from tests.support.netns import needs_root
+from tests.support.platform import (
+    SERVER,
+    World,
+    condition,
+    container,
+    files,
+    is_alive,
+    is_ready,
+    pid,
+    pod,
+    running,
+    said,
+)
+
+pytestmark = needs_root
+NONE = PodFiles()
+FAST = {"periodSeconds": 1, "failureThreshold": 1}
+
+
+def test_a_pod_runs_with_its_own_address_name_and_files():
+    script = (
+        "hostname; cat /etc/resolv.conf /etc/hosts /data/key; echo $GREETING $WHO $HOSTNAME; "
+        "id -u; id -g; sleep 1000"
+    )
+
+    async def body(world: World) -> None:
+        spec = {"volumes": [{"name": "data", "configMap": {"name": "c"}}]}
+        mounts = [{"name": "data", "mountPath": str(world.top / "mounted" / "data")}]
+        text = script.replace("/data", mounts[0]["mountPath"])
+        asked = pod(
+            script=text,
+            spec=spec,
+            volumeMounts=mounts,
+            env=[{"name": "GREETING", "value": "hello $(WHO)"}],
+            securityContext={"runAsUser": 65534},
+        )
+        async with world.platform() as platform:
+            await platform.run(asked, files({"WHO": "you"}, {"data": {"key": b"value\n"}}))
+            status = await world.until(is_ready)
+            lines = ""
+            while lines.count("\n") < 11:
+                lines = await said(
+                    platform.logs(asked.key, "app", follow=False, previous=False, tail=None)
+                )
+                await asyncio.sleep(0.02)
+            await platform.stop(asked.key, 1)
+
+        assert status.pod_ip == "10.244.0.2"
+        assert status.phase == "Running"
+        assert lines.startswith("app-1\nnameserver 127.0.0.1\nsearch demo.svc.cluster.local svc")
+        assert "10.244.0.2 app-1\nvalue\nhello you you app-1\n65534\n65534\n" in lines
+        assert not (world.top / "mounted").exists()
+
+    running(body)
+
+
+def test_a_pod_with_a_sidecar_starts_when_its_proxy_is_ready():
+    async def body(world: World) -> None:
+        asked = pod(proxy=True, script="exec sleep 1000")
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            await world.until(is_ready)
+            spec = places.read(world.place.spec("demo.app-1"), ProxySpec)
+            network = Network(world.place.run).path(1)
+            rules = netns.inside(
+                network, lambda: subprocess.run(["iptables-save"], capture_output=True, check=True)
+            ).stdout.decode()
+            await platform.stop(asked.key, 0)
+
+        assert spec is not None
+        assert (spec.role, spec.addresses, spec.network) == ("sidecar", ("10.244.0.2",), network)
+        assert "--to-ports 15053" in rules
+        assert not world.place.spec("demo.app-1").exists()
+
+    running(body)
+
+
+def test_a_gateway_is_its_proxy_alone():
+    async def body(world: World) -> None:
+        asked = pod(
+            annotations={"inject.istio.io/templates": "gateway"},
+            spec={"containers": [{"name": "istio-proxy", "image": "auto"}]},
+        )
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            status = await world.until(is_ready)
+            spec = places.read(world.place.spec("demo.app-1"), ProxySpec)
+
+        assert spec is not None
+        assert (spec.role, spec.edge, container(status, "istio-proxy").ready) == (
+            "router",
+            True,
+            True,
+        )
+
+    running(body)
+
+
+def test_an_app_that_is_killed_is_started_again():
+    async def body(world: World) -> None:
+        asked = pod()
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            first = pid(await world.until(is_ready))
+            os.kill(first, signal.SIGKILL)
+            status = await world.until(
+                lambda s: container(s).restart_count == 1 and container(s).container_id
+            )
+
+        ended = container(status).last_state.terminated
+        assert ended is not None
+        assert (ended.exit_code, ended.signal) == (137, 9)
+        assert pid(status) != first
+
+    running(body)
+
+
+def test_a_crashing_command_says_its_code_and_last_words():
+    async def body(world: World) -> None:
+        asked = pod(script="echo no such table; exit 3")
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            status = await world.until(
+                lambda s: (w := container(s).state.waiting) and w.reason == "CrashLoopBackOff"
+            )
+            before = platform.logs(asked.key, "app", follow=False, previous=True, tail=1)
+            assert await said(before) == "no such table\n"
+
+        waiting = container(status).state.waiting
+        assert waiting is not None
+        assert "exit code 3: no such table" in waiting.message
+        assert "exit code 3: no such table" in condition(status, "Ready")[2]
+
+    running(body)
+
+
+def test_an_image_that_is_not_mapped_says_what_to_add_and_starts_once_it_is():
+    async def body(world: World) -> None:
+        asked = pod(image="x/other:1", command=["sleep", "1000"], args=[])
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            status = await world.until(
+                lambda s: (w := container(s).state.waiting) and w.reason == "ImageNotMapped"
+            )
+            with world.images.open("a") as file:
+                file.write("[images.other]\n")
+            await world.until(is_ready)
+
+        waiting = container(status).state.waiting
+        assert waiting is not None
+        assert '[images."x/other:1"]' in waiting.message
+        assert status.phase == "Pending"
+
+    running(body)
+
+
+def test_readiness_follows_the_probe():
+    async def body(world: World) -> None:
+        probe = {"httpGet": {"path": "/ready", "port": 8080}, **FAST}
+        asked = pod(image="python", script=SERVER, readinessProbe=probe, workingDir=str(world.top))
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            status = await world.until(lambda s: "503" in condition(s, "Ready")[2])
+            (world.top / "ok").touch()
+            await world.until(is_ready)
+            (world.top / "ok").unlink()
+            await world.until(lambda s: not is_ready(s))
+
+        assert (
+            "Readiness probe failed: HTTP probe failed with statuscode: 503"
+            in (condition(status, "ContainersReady")[2])
+        )
+
+    running(body)
+
+
+def test_a_failed_liveness_probe_restarts_the_container():
+    async def body(world: World) -> None:
+        probe = {"exec": {"command": ["test", "-e", "ok"]}, **FAST}
+        (world.top / "ok").touch()
+        asked = pod(livenessProbe=probe, workingDir=str(world.top))
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            await world.until(is_ready)
+            (world.top / "ok").unlink()
+            await world.until(lambda s: container(s).restart_count == 1)
+
+    running(body)
+
+
+def test_init_containers_run_first_and_in_order():
+    async def body(world: World) -> None:
+        inits = [
+            {"name": name, "image": "sh", "args": [f"echo {name} >> {world.top}/order"]}
+            for name in ("one", "two")
+        ]
+        asked = pod(
+            script=f"echo app >> {world.top}/order; sleep 1000", spec={"initContainers": inits}
+        )
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            status = await world.until(
+                lambda s: is_ready(s) and (world.top / "order").read_text().endswith("app\n")
+            )
+
+        assert (world.top / "order").read_text() == "one\ntwo\napp\n"
+        assert condition(status, "Initialized")[0] == "True"
+
+    running(body)
+
+
+def test_stopping_asks_first_and_leaves_nobody():
+    async def body(world: World) -> None:
+        script = (
+            f"trap 'echo bye > {world.top}/bye; exit 0' TERM; setsid sleep 1000 & "
+            f"while :; do sleep 0.05; done"
+        )
+        asked = pod(script=script)
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            await world.until(is_ready)
+            inside = await world.inside(1, 2)
+            await platform.stop(asked.key, 10)
+
+        assert (world.top / "bye").read_text() == "bye\n"
+        assert not any(map(is_alive, inside))
+        assert Network(world.place.run).numbers() == ()
+        assert not world.place.pod("demo", "app-1").exists()
+
+    running(body)
+
+
+def test_a_new_platform_goes_on_with_what_runs():
+    async def body(world: World) -> None:
+        kept, lost = pod(), pod("app-2", uid="u2")
+        async with world.platform() as platform:
+            await platform.run(kept, NONE)
+            await platform.run(lost, NONE)
+            first = pid(await world.until(is_ready))
+            second = pid(await world.until(is_ready, "app-2"))
+        os.kill(second, signal.SIGKILL)
+        world.seen.clear()
+        async with world.platform() as platform:
+            again = pid(await world.until(is_ready))
+            await platform.run(kept, NONE)
+            status = await world.until(
+                lambda s: container(s).restart_count == 1 and is_ready(s), "app-2"
+            )
+            await platform.stop(kept.key, 1)
+            assert not is_alive(first)
+
+        assert again == first
+        assert status.pod_ip == "10.244.0.3"
+
+    running(body)
+
+
+def test_another_pod_of_the_same_name_takes_its_place():
+    async def body(world: World) -> None:
+        async with world.platform() as platform:
+            await platform.run(pod(), NONE)
+            first = pid(await world.until(is_ready))
+            await platform.run(pod(uid="u2"), NONE)
+            await world.until(
+                lambda s: is_ready(s) and container(s).container_id and pid(s) != first
+            )
+
+        assert not is_alive(first)
+
+    running(body)
+
+
+def test_what_is_missing_holds_a_pod_back_until_it_is_there():
+    async def body(world: World) -> None:
+        async with world.platform() as platform:
+            await platform.run(pod(), files(problems=['ConfigMap "c" does not exist']))
+            await world.until(
+                lambda s: (
+                    (w := container(s).state.waiting)
+                    and w.reason == "CreateContainerConfigError"
+                    and "ConfigMap" in w.message
+                )
+            )
+            await platform.run(pod(), NONE)
+            await world.until(is_ready)
+
+    running(body)
