@@ -11,8 +11,9 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,16 +46,27 @@ class Edge:
         self._open: tuple[EdgePort, ...] = ()
         self._state = EdgeState()
 
-    async def run(self) -> None:
-        """Until cancelled; the edge runs on without us."""
+    async def run(self, up: Callable[[], None]) -> None:
+        """Until cancelled; the edge runs on without us.  `up` is called when it is looked after."""
         async with asyncio.TaskGroup() as group:
             while True:
-                spec = places.read(self._place.edge, EdgeSpec) or EdgeSpec()
-                if spec.ports and self._task is None:
+                spec = await asyncio.to_thread(places.read, self._place.edge, EdgeSpec)
+                if self._task is None and ((spec and spec.ports) or self._directory.exists()):
                     self._start(group)
-                if self._task is not None:
+                    up()
+                if spec is not None and self._task is not None:
                     await self._follow(spec)
+                elif not self._place.edge.exists() and self._task is not None:
+                    await self._end()
                 await asyncio.sleep(LOOK)
+
+    async def _end(self) -> None:
+        """Nobody wants an edge any more: nothing of it is left."""
+        if self._envoy is not None and self._task is not None:
+            self._envoy.stop()
+            await self._task
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        self._envoy, self._task, self._open, self._state = None, None, (), EdgeState()
 
     def _start(self, group: asyncio.TaskGroup) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,35 +87,42 @@ class Edge:
     async def _follow(self, spec: EdgeSpec) -> None:
         """Open what can be opened, and say what cannot and why."""
         listening = await asyncio.to_thread(self._listening)
-        problems: dict[str, str] = {}
-        ports = []
-        for port in spec.ports:
-            address = f"{port.host}:{port.port}"
-            if address not in listening and (problem := taken(port)):
-                problems[address] = problem
-            else:
-                ports.append(port)
-        if tuple(ports) != self._open:
-            self._open = tuple(ports)
-            self._write(self._open)
-        wanted = {f"{port.host}:{port.port}" for port in ports}
+        problems = self._state.problems
+        if listening is not None:  # else nobody knows whose a port is that is taken
+            problems = await asyncio.to_thread(self._problems, spec, listening)
+            ports = tuple(port for port in spec.ports if _name(port) not in problems)
+            if ports != self._open:
+                self._open = ports
+                await asyncio.to_thread(self._write, ports)
+        wanted = {_name(port) for port in self._open}
         state = EdgeState(
             pid=self._status.pid,
-            listening=tuple(sorted(wanted & listening)) if self._status.ready else (),
+            listening=tuple(sorted(wanted & (listening or set()))),
             problems=problems,
         )
         if state != self._state:
-            self._state = state
+            known, self._state = self._state.problems, state
             for address, problem in problems.items():
-                _log.warning("edge port taken", address=address, error=problem)
-            places.write(self._directory / "state.json", state)
+                if address not in known:
+                    _log.warning("edge port taken", address=address, error=problem)
+            await asyncio.to_thread(places.write, self._directory / "state.json", state)
 
-    def _listening(self) -> set[str]:
-        """Addresses at which our Envoy listens."""
+    def _problems(self, spec: EdgeSpec, listening: set[str]) -> dict[str, str]:
+        """Why ports cannot be opened, by address."""
+        others = [port for port in spec.ports if _name(port) not in listening]
+        found = {_name(port): problem for port in others if (problem := taken(port))}
+        if any(_name(port) in found for port in self._open):
+            # our Envoy may have opened it between the two looks
+            ours = self._listening()
+            found = {one: text for one, text in found.items() if ours and one not in ours}
+        return found
+
+    def _listening(self) -> set[str] | None:
+        """Addresses at which our Envoy listens; None: it does not say."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             if self._envoy is not None:
                 return set(self._envoy.admin.listening())
-        return set()
+        return None
 
     def _write(self, ports: Sequence[EdgePort]) -> None:
         """Clusters first: a listener may use them at once."""
@@ -151,6 +170,8 @@ def listeners(ports: Sequence[EdgePort]) -> list[dict[str, Any]]:
             "@type": _TYPES + "config.listener.v3.Listener",
             "name": _name(port),
             "address": {"socket_address": {"address": port.host, "port_value": port.port}},
+            # else two Envoys of one user would share the port, and nobody would know
+            "enable_reuse_port": False,
             "filter_chains": [{"filters": [_filter(port)]}],
         }
         for port in ports

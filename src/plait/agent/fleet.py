@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import resource
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,11 +19,13 @@ from plait.agent.keeper import Keeper
 from plait.base import place as places
 from plait.base import processes
 from plait.base.errors import PlaitError
-from plait.base.place import Place, ProxySpec
+from plait.base.place import Place, ProxySpec, ProxyState
+from plait.base.tasks import supervise
 
 LOOK = 0.1
 """Seconds between two looks at what is wanted."""
 
+_PAUSE = 1.0  # seconds before a keeper that failed is tried again
 _ROTATE = 100  # looks between two looks at the logs
 _RESOLVERS = Path("/etc/resolv.conf")
 _log = structlog.get_logger(__name__)
@@ -39,13 +42,16 @@ async def run(place: Place, xds: str) -> None:
         AgentRunsError: another agent is in charge here.
     """
     with _in_charge(place):
+        _allow_files()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         async with asyncio.TaskGroup() as group:
             fleet = group.create_task(Fleet(place, xds, resolvers()).run(), name="fleet")
-            edge = group.create_task(Edge(place).run(), name="edge")
+            edge = group.create_task(
+                supervise(lambda health: Edge(place).run(health.up), name="edge"), name="edge"
+            )
             await stopping.wait()
             fleet.cancel()
             edge.cancel()
@@ -60,46 +66,90 @@ class Fleet:
         self._upstream = upstream
         self._keepers: dict[str, Keeper] = {}
         self._retired: set[str] = set()
+        self._specs: dict[Path, tuple[tuple[int, int], ProxySpec]] = {}
+        self._clearing: set[str] = set()
+        self._failures: dict[str, str] = {}
 
     async def run(self) -> None:
         """Follow the notes until cancelled."""
         looks = 0
         async with asyncio.TaskGroup() as group:
+            for directory in await asyncio.to_thread(self._left_over):
+                self._clearing.add(directory.name)
+                group.create_task(self._clear(directory), name=f"clear:{directory.name}")
             while True:
-                wanted = await asyncio.to_thread(self._wanted)
-                for name, spec in wanted.items():
-                    if name not in self._keepers:
-                        keeper = Keeper(spec, self._place, self._xds, self._upstream)
-                        self._keepers[name] = keeper
-                        group.create_task(self._keep(name, keeper), name=f"keeper:{name}")
-                for name in self._keepers.keys() - wanted.keys() - self._retired:
-                    self._retired.add(name)
-                    self._keepers[name].retire()
+                self._follow(await asyncio.to_thread(self._wanted), group)
                 looks += 1
                 if looks % _ROTATE == 0:
                     await asyncio.to_thread(self._rotate)
                 await asyncio.sleep(LOOK)
 
+    def _follow(self, wanted: Mapping[str, ProxySpec], group: asyncio.TaskGroup) -> None:
+        for name, spec in wanted.items():
+            if name not in self._keepers and name not in self._clearing:
+                keeper = Keeper(spec, self._place, self._xds, self._upstream)
+                self._keepers[name] = keeper
+                group.create_task(self._keep(name, keeper), name=f"keeper:{name}")
+        for name in self._keepers.keys() - self._retired:
+            # another proxy of the same name begins when the one before has ended
+            if wanted.get(name) != self._keepers[name].spec:
+                self._retired.add(name)
+                self._keepers[name].retire()
+
     async def _keep(self, name: str, keeper: Keeper) -> None:
-        """Run a keeper; one that fails by a bug of ours is tried again by the next look."""
-        _log.info("proxy wanted", proxy=name)
+        """Run a keeper; one that fails is tried again by the next look."""
         try:
             await keeper.run()
+            self._failures.pop(name, None)
+            _log.info("proxy gone", proxy=name)
         except Exception as error:  # noqa: BLE001 - one proxy's trouble is no other's
-            _log.error("keeper failed", proxy=name, error=repr(error), exc_info=error)
-            await asyncio.sleep(1)
+            self._tell_failure(name, error)
+            await asyncio.sleep(_PAUSE)
         finally:
             del self._keepers[name]
             self._retired.discard(name)
-        _log.info("proxy gone", proxy=name)
+
+    def _tell_failure(self, name: str, error: Exception) -> None:
+        """Once for each text; with a traceback if it is no trouble of the machine."""
+        text = str(error) if isinstance(error, PlaitError) else repr(error)
+        state = ProxyState(id=name, message=text)
+        with contextlib.suppress(OSError):
+            places.write(self._place.state(name), state)
+        if self._failures.get(name) != text:
+            self._failures[name] = text
+            bug = None if isinstance(error, PlaitError | OSError) else error
+            _log.error("proxy lost", proxy=name, error=text, exc_info=bug)
 
     def _wanted(self) -> dict[str, ProxySpec]:
+        """What the notes say; one that cannot be read says what it said before."""
         found = {}
         for path in sorted(self._place.specs.glob("*.json")):
-            spec = places.read(path, ProxySpec)
-            if spec is not None and spec.id == path.stem and places.is_identifier(spec.id):
-                found[spec.id] = spec
+            with contextlib.suppress(FileNotFoundError):
+                about = path.stat()
+                version = (about.st_ino, about.st_mtime_ns)
+                known, spec = self._specs.get(path, (None, None))
+                if known != version:
+                    spec = places.read(path, ProxySpec) or spec
+                if spec and spec.id == path.stem and places.is_identifier(spec.id):
+                    self._specs[path] = (version, spec)
+                    found[spec.id] = spec
+        self._specs = {path: one for path, one in self._specs.items() if path.stem in found}
         return found
+
+    def _left_over(self) -> list[Path]:
+        """Directories of proxies that ceased to be wanted while there was no agent."""
+        directories = (self._place.run / "proxy").glob("*")
+        known = {places.EDGE, *self._wanted()}
+        return [one for one in directories if one.name not in known]
+
+    async def _clear(self, directory: Path) -> None:
+        try:
+            await envoy.clear(directory)
+            _log.info("proxy cleared", proxy=directory.name)
+        except OSError as error:
+            _log.warning("proxy not cleared", proxy=directory.name, error=str(error))
+        finally:
+            self._clearing.discard(directory.name)
 
     def _rotate(self) -> None:
         for keeper in tuple(self._keepers.values()):
@@ -114,6 +164,12 @@ def resolvers() -> tuple[str, ...]:
         return ()
     words = (line.split() for line in lines)
     return tuple(one[1] for one in words if len(one) > 1 and one[0] == "nameserver")
+
+
+def _allow_files() -> None:
+    """As many sockets as we may have: each proxy has some of ours."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import stat
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from plait.agent.pages import Pages
 from plait.agent.relay import Relay
 from plait.base import place as places
 from plait.base.clock import WallClock
-from plait.base.errors import PlaitError
+from plait.base.errors import PlaitError, PlatformError
 from plait.base.place import Place, ProxySpec, ProxyState
 from plait.base.tasks import Backoff, Health, supervise
 from plait.config.capture import PROXY_UID
@@ -29,6 +30,10 @@ ADMIN = "127.0.0.1:15000"
 STATS = "0.0.0.0:15090"
 """Where its metrics are, for who may scrape the Pod."""
 
+_INTERCEPTION = {
+    bootstrap.Role.SIDECAR: bootstrap.Interception.REDIRECT,
+    bootstrap.Role.GATEWAY: bootstrap.Interception.NONE,
+}
 _BACKOFF = Backoff(first=0.1, limit=5.0)
 _LOOK, _PATIENCE = 0.01, 2.0  # seconds between looks for the relay's socket, and until it is there
 
@@ -46,6 +51,7 @@ class Keeper:
         self._place = place
         self._directory = directory
         self._names = Names()
+        self._retired = asyncio.Event()
         self._socket = directory / "xds.sock"
         cache = directory / "cache"
         self._relay = Relay(self._socket, cache, xds, on_hosts=self._names.replace)
@@ -64,6 +70,11 @@ class Keeper:
             self._changed,
             WallClock(),
         )
+
+    @property
+    def spec(self) -> ProxySpec:
+        """What is wanted."""
+        return self._spec
 
     @property
     def admin(self) -> Admin:
@@ -94,11 +105,11 @@ class Keeper:
 
     def quit(self) -> None:
         """End Envoy at once; it is not started again."""
-        self._envoy.stop()
-        self._envoy.stop()
+        self._envoy.quit()
 
     def retire(self) -> None:
         """The proxy is no longer wanted: finish what is open and end."""
+        self._retired.set()
         self._envoy.stop()
 
     async def run(self) -> None:
@@ -111,6 +122,7 @@ class Keeper:
             ]
             await self._await_relay()
             await self._envoy.run()
+            await self._retired.wait()
             for part in parts:
                 part.cancel()
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
@@ -146,14 +158,21 @@ class Keeper:
             await asyncio.sleep(_LOOK)
 
     def _prepare(self) -> None:
-        """The directory, which belongs to Envoy's user, and the bootstrap in it."""
+        """The directory, of which Envoy's user can change a part only, and the bootstrap in it.
+
+        Raises:
+            PlatformError: that user cannot come to the directory.
+        """
         edge = self._directory / "edge"
         for path in (self._directory, edge):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if os.geteuid() == 0:
-                os.chown(path, PROXY_UID, PROXY_UID)
+        if os.geteuid() == 0:
+            _check_way(self._directory)
+            os.chown(self._directory, 0, PROXY_UID)
+            self._directory.chmod(0o750)
+            os.chown(edge, PROXY_UID, PROXY_UID)
         written = bootstrap.bootstrap(settings(self._spec, self._socket, edge))
-        config = self._directory / "envoy.json"
+        config = self._directory / envoy.CONFIG
         config.write_text(json.dumps(written))
         config.chmod(0o644)
 
@@ -169,19 +188,30 @@ class Keeper:
         places.write(self._place.state(self._spec.id), state)
 
 
+def _check_way(directory: Path) -> None:
+    for parent in directory.parents:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            raise PlatformError(
+                f"Envoy runs as user {PROXY_UID}, who may not enter {parent}: "
+                f"choose another directory with --data, or allow it: chmod o+x {parent}"
+            )
+
+
 def settings(spec: ProxySpec, socket: Path, edge: Path) -> bootstrap.Settings:
     """What the bootstrap of a proxy depends on."""
     metadata: dict[str, Any] = {"DNS_CAPTURE": "true"}
     if spec.edge:
         metadata["PLAIT_EDGE"] = str(edge)
+    role = bootstrap.Role(spec.role)
     who = bootstrap.Proxy(
-        role=bootstrap.Role(spec.role),
+        role=role,
         name=spec.name,
         namespace=spec.namespace,
         addresses=spec.addresses,
         labels=spec.labels,
         workload=spec.workload,
         service_account=spec.service_account,
+        interception=_INTERCEPTION[role],
         metadata=metadata,
     )
     return bootstrap.Settings(proxy=who, xds=f"unix:{socket}", admin=ADMIN, stats=STATS)

@@ -15,12 +15,12 @@ def merged(pages: Iterable[str]) -> str:
     about: dict[str, dict[str, str]] = {}
     samples: dict[str, dict[str, None]] = {}
     for page in pages:
-        for line in page.splitlines():
+        for line in page.replace("\r\n", "\n").split("\n"):
             words = line.split(None, 3)
             if line.startswith(("# TYPE", "# HELP")) and len(words) >= 3:
                 samples.setdefault(words[2], {})
                 about.setdefault(words[2], {}).setdefault(words[1], line)
-            elif line and not line.startswith("#"):
+            elif words and not line.startswith("#"):
                 samples.setdefault(_family(line, samples), {})[line] = None
     found: list[str] = []
     for name, lines in samples.items():
@@ -31,7 +31,7 @@ def merged(pages: Iterable[str]) -> str:
 
 def _family(line: str, known: dict[str, dict[str, None]]) -> str:
     """The metric that a sample belongs to."""
-    name = line.partition("{")[0].split(None, 1)[0]
+    name = next(iter(line.partition("{")[0].split(None, 1)), "")
     if name in known:
         return name
     for suffix in _SUFFIXES:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
+import http
 import socket
 from collections.abc import Callable
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import Any, Final, Protocol
 
+import aiohttp
 from aiohttp import web
 
 from plait.agent.admin import Admin
@@ -18,7 +18,8 @@ from plait.base import netns
 AGENT_PORT, HEALTH_PORT = 15020, 15021
 """Istio's ports of the agent, and of health for the outside."""
 
-_PATIENCE = 1.0  # seconds that the application's metrics may take
+_FORMAT: Final = "text/plain; version=0.0.4"
+_PATIENCE: Final = 1.0  # seconds that the application's metrics may take
 _OPEN = "0.0.0.0"  # noqa: S104 - inside the Pod's own network
 
 
@@ -55,7 +56,7 @@ class Pages:
         self._proxy = proxy
         self._namespace = namespace
         self._metrics = metrics
-        self._silent = 0
+        self._silent = {"application": 0, "envoy": 0}
 
     async def run(self, up: Callable[[], None]) -> None:
         """Serve until cancelled; `up` is called when it does.
@@ -88,38 +89,40 @@ class Pages:
                 await runner.cleanup()
 
     async def _ready(self, _: web.Request) -> web.Response:
-        if self._proxy.is_ready():
+        if self._proxy.is_ready() and await asyncio.to_thread(self._proxy.admin.is_live):
             return web.Response(text="ready\n")
         return web.Response(status=503, text="Envoy waits for its configuration\n")
 
     async def _stats(self, _: web.Request) -> web.Response:
         async with asyncio.TaskGroup() as group:
             envoy = group.create_task(asyncio.to_thread(self._of_envoy))
-            app = group.create_task(asyncio.to_thread(self._of_application))
-        silent = (
-            "# TYPE plait_agent_application_scrape_failures_total counter\n"
-            f"plait_agent_application_scrape_failures_total {self._silent}\n"
+            app = group.create_task(self._of_application())
+        silent = "".join(
+            f"# TYPE plait_agent_{name}_scrape_failures_total counter\n"
+            f"plait_agent_{name}_scrape_failures_total {count}\n"
+            for name, count in self._silent.items()
         )
         return web.Response(
             text=merged([app.result(), self._proxy.own_metrics() + silent, envoy.result()]),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+            headers={"Content-Type": f"{_FORMAT}; charset=utf-8"},
         )
 
     def _of_envoy(self) -> str:
         try:
             return self._proxy.admin.ask("/stats/prometheus")[1]
         except OSError:
+            self._silent["envoy"] += 1
             return ""
 
-    def _of_application(self) -> str:
+    async def _of_application(self) -> str:
         if not self._metrics:
             return ""
         try:
-            status, text = _get(self._namespace, self._metrics)
-        except (OSError, http.client.HTTPException):
+            status, text = await _get(self._namespace, self._metrics)
+        except (OSError, ValueError, TimeoutError, aiohttp.ClientError):
             status, text = 0, ""
         if status != http.HTTPStatus.OK:
-            self._silent += 1
+            self._silent["application"] += 1
             return ""
         return text
 
@@ -139,15 +142,18 @@ class Pages:
         return web.Response(text="draining\n")
 
 
-def _get(namespace: str, url: str) -> tuple[int, str]:
-    """Status and text of a page inside a namespace."""
-    parts = urlsplit(url)
-    where = (parts.hostname or "127.0.0.1", parts.port or 80)
-    connection = http.client.HTTPConnection(*where, timeout=_PATIENCE)
-    connection.sock = netns.inside(namespace, lambda: socket.create_connection(where, _PATIENCE))
-    try:
-        connection.request("GET", parts.path or "/")
-        response = connection.getresponse()
-        return response.status, response.read().decode(errors="replace")
-    finally:
-        connection.close()
+async def _get(namespace: str, url: str) -> tuple[int, str]:
+    """Status and text of a page inside a namespace, whole or not at all."""
+
+    def inside(about: Any) -> socket.socket:
+        sock = netns.inside(namespace, lambda: socket.socket(*about[:3]))
+        sock.settimeout(0)
+        return sock
+
+    connector = aiohttp.TCPConnector(socket_factory=inside, force_close=True)
+    patience = aiohttp.ClientTimeout(total=_PATIENCE)
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=patience) as session,
+        session.get(url, allow_redirects=False, headers={"Accept": _FORMAT}) as response,
+    ):
+        return response.status, await response.text(errors="replace")

@@ -13,8 +13,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -38,6 +39,8 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
         executable: path of the program, opened before the user is changed, so that it may lie
             where that user cannot go; empty: found by the command.
         open_files: how many it may have; 0: as many as we.
+        is_orphan: it is a child of the machine's first process and not ours, so its exit code is
+            lost; for programs that end themselves when their parent does.
     """
 
     command: tuple[str, ...]
@@ -50,10 +53,11 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gid: int | None = None
     executable: str = ""
     open_files: int = 0
+    is_orphan: bool = False
 
-    def launcher(self) -> tuple[str, ...]:
+    def launcher(self, **more: Any) -> tuple[str, ...]:
         """The command that becomes this one, for who must start it by itself."""
-        request = {k: v for k, v in structs.asdict(self).items() if v is not None}
+        request = {k: v for k, v in structs.asdict(self).items() if v is not None} | more
         return (sys.executable, "-I", "-S", _LAUNCH, json.dumps(request))
 
 
@@ -133,20 +137,58 @@ def start(command: Command, log: Path) -> Process:
     Raises:
         OSError: the log cannot be written, or there are too many processes.
     """
+    if command.is_orphan:
+        return _orphan(command, log)
+    child = _launched(command.launcher(), log)
+    return Process(Handle(child.pid, _started(child.pid) or 0), child)
+
+
+def _launched(launcher: Sequence[str], log: Path, *files: int) -> _Child:
     with log.open("ab") as output:
-        child = _Child(
-            command.launcher(),
+        return _Child(
+            launcher,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=files,
         )
-    return Process(Handle(child.pid, _started(child.pid) or 0), child)
+
+
+def _orphan(command: Command, log: Path) -> Process:
+    """Start the child of a process that ends at once; it tells the number through a pipe."""
+    ours, theirs = os.pipe()
+    try:
+        between = _launched(command.launcher(report=theirs), log, theirs)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    with open(ours, "rb") as told:
+        number = int(told.read() or 0)
+    between.wait()
+    if not number:
+        raise ChildProcessError(f"cannot start {command.command[0]}: see {log}")
+    return Process(Handle(number, _started(number) or 0))
 
 
 def adopt(handle: Handle) -> Process | None:
     """The process that somebody started before; None: it has ended."""
     return Process(handle) if _started(handle.pid) == handle.started else None
+
+
+def find(*arguments: str) -> Process | None:
+    """A process that has these arguments one after the other, or is about to; None: none has."""
+    becoming = json.dumps(arguments)[1:-1].encode()
+    being = b"\0".join(one.encode() for one in ("", *arguments, ""))
+    for one in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (one / "cmdline").read_bytes()
+            if being in words or (os.fsencode(_LAUNCH) in words and becoming in words):
+                started = _started(int(one.name))
+                return None if started is None else Process(Handle(int(one.name), started))
+    return None
 
 
 def current() -> Handle:
