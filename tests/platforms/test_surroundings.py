@@ -1,5 +1,7 @@
 """What a Pod finds around it."""
 
+import os
+
 import pytest
 from msgspec.structs import replace
 
@@ -133,3 +135,27 @@ def test_a_deployments_pod_is_named_after_the_deployment():
     asked = replace(pod(), owners=(owner,), labels={"pod-template-hash": "7f9"})
 
     assert surroundings.workload(asked) == "web"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "workers"),
+    [
+        ({}, 1),
+        ({"sidecar.istio.io/proxyCPULimit": "2000m"}, 2),
+        ({"sidecar.istio.io/proxyCPULimit": "1.5"}, 2),
+        ({"sidecar.istio.io/proxyCPULimit": "100m"}, 1),
+        ({"sidecar.istio.io/proxyCPULimit": "nonsense"}, 1),
+        ({"proxy.istio.io/config": "concurrency: 3"}, 3),
+        ({"proxy.istio.io/config": '{"concurrency": 4}'}, 4),
+        ({"proxy.istio.io/config": "concurrency: 0"}, os.cpu_count()),
+        (
+            {
+                "proxy.istio.io/config": "concurrency: 3",
+                "sidecar.istio.io/proxyCPULimit": "1",
+            },
+            3,
+        ),
+    ],
+)
+def test_workers_follow_the_configuration_and_then_the_limit(annotations, workers):
+    assert surroundings.concurrency(annotations) == workers

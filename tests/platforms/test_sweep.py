@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
+from plait.base import processes
+from plait.base.processes import Command
 from plait.config.ports import PodFiles
 from plait.platforms.local.network import Network
 from plait.platforms.local.sweep import sweep
@@ -44,6 +48,35 @@ def test_everything_goes_after_the_platform_was_left_and_nothing_of_others():
         assert not (world.top / "mounted").exists()
 
     running(body)
+
+
+@needs_root
+def test_agent_and_envoys_go_with_what_they_share_and_no_other(tmp_path):
+    run, base_id = tmp_path / "run", 10_000_000 + os.getpid()
+    proxy = run / "proxy" / "edge"
+    proxy.mkdir(parents=True)
+    shared = [Path(f"/dev/shm/envoy_shared_memory_{base_id * 10}{end}") for end in ("", "0")]
+    for path in shared:
+        path.touch()
+    wait = (sys.executable, "-c", "import time; time.sleep(1000)")
+    agent = processes.start(Command(command=(*wait, "agent", "--run", str(run))), tmp_path / "log")
+    envoy = processes.start(
+        Command(command=(*wait, "-c", str(proxy / "envoy.json"))), tmp_path / "log"
+    )
+    other = processes.start(Command(command=(*wait, "agent", "--run", "/other")), tmp_path / "log")
+    (proxy / "journal.json").write_text(f'{{"base_id": {base_id}, "restarts": 0}}')
+
+    try:
+        sweep(run)
+        left = [one for one in (agent, envoy, other) if one.is_alive()]
+        shared_left = [path for path in shared if path.exists()]
+    finally:
+        other.send_all(signal.SIGKILL)
+        for path in shared:
+            path.unlink(missing_ok=True)
+
+    assert left == [other]
+    assert shared_left == [shared[1]]
 
 
 @needs_root

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
+from msgspec import Struct
 
 from plait.base import place as places
 from plait.base import processes
@@ -22,10 +19,11 @@ from plait.platforms.local.network import Network
 
 _PATIENCE = 5.0
 _PAUSE = 0.02
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Envoy's choice
+_SHARED_MEMORY = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
+_BOOTSTRAP = "envoy.json"
 
 
-class _ProxyJournal(msgspec.Struct, frozen=True):
+class _Envoy(Struct, frozen=True):
     """What matters here of an agent's journal of one Envoy."""
 
     handle: Handle | None = None
@@ -42,33 +40,30 @@ def sweep(run: Path) -> None:
     Raises:
         PlatformError: namespaces are there and cannot be taken away.
     """
-    place, network = Place(run), Network(run)
-    _end(_agent(place))  # first: it would start Envoys again
-    journals = Journals(place)
-    notes = list(_proxies(place))
-    for note in notes:
-        _end(processes.adopt(note.handle) if note.handle else None)
+    place, network, journals = Place(run), Network(run), Journals(Place(run))
+    _end(_known(places.read(place.agent, Handle)) or processes.find("agent", "--run", str(run)))
+    for directory in sorted((run / "proxy").glob("*")):  # after the agent, which starts them anew
+        _end_envoy(directory)
     for journal in journals.read_all():
         for one in journal.runs.values():
-            _end(processes.adopt(one.handle) if one.handle else None)
+            _end(_known(one.handle))
     for number in network.numbers():
         members.kill_all(network.path(number))
     network.remove_all()
     volumes.take_places(journals.made(), ())
-    for note in notes:
-        _forget_shared_memory(note)
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _agent(place: Place) -> Process | None:
-    handle = places.read(place.agent, Handle)
+def _end_envoy(directory: Path) -> None:
+    note = places.read(directory / "journal.json", _Envoy)
+    _end((note and _known(note.handle)) or processes.find("-c", str(directory / _BOOTSTRAP)))
+    if note and note.base_id is not None:
+        # the number is Envoy's base id and one digit more, which tells releases apart
+        Path(_SHARED_MEMORY.format(note.base_id * 10)).unlink(missing_ok=True)
+
+
+def _known(handle: Handle | None) -> Process | None:
     return processes.adopt(handle) if handle else None
-
-
-def _proxies(place: Place) -> Iterator[_ProxyJournal]:
-    for path in sorted((place.run / "proxy").glob("*/journal.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            yield msgspec.json.decode(path.read_bytes(), type=_ProxyJournal)
 
 
 def _end(process: Process | None) -> None:
@@ -79,10 +74,3 @@ def _end(process: Process | None) -> None:
     deadline = time.monotonic() + _PATIENCE
     while process.is_alive() and time.monotonic() < deadline:
         time.sleep(_PAUSE)
-
-
-def _forget_shared_memory(note: _ProxyJournal) -> None:
-    if note.base_id is None:
-        return
-    with contextlib.suppress(OSError):
-        os.unlink(_SHARED_MEMORY / f"envoy_shared_memory_{note.base_id * 10}")
