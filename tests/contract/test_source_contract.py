@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
+from plait.base.clock import ManualClock
 from plait.base.errors import SourceUnavailableError
 from plait.base.tasks import State
 from plait.config.meta import Key
 from plait.config.ports import Batch, Source
+from plait.config.record import Event, EventType
 from plait.config.store import Store
-from plait.sources.files import Files
+from plait.sources.files import SETTLE, Files
 from tests.support.stores import config_map, entry, key, running
 
 PATIENCE = 20.0
@@ -35,14 +37,21 @@ class World(Protocol):
 
     def come_back(self) -> None: ...
 
+    def come_back_empty(self) -> None:
+        """Be reachable again, with nothing in it."""
+
+    def wait(self) -> None:
+        """Let the time pass after which what did not come back counts as gone."""
+
 
 class FilesWorld:
     def __init__(self, place: Path) -> None:
         self._directory = place / "mesh"
         self._directory.mkdir()
+        self._clock = ManualClock()
 
     def source(self) -> Source:
-        return Files(self._directory, interval=0.01)
+        return Files(self._directory, interval=0.01, clock=self._clock)
 
     def put(self, document: dict[str, Any]) -> None:
         fresh = self._file(document).with_suffix(".new")
@@ -57,6 +66,12 @@ class FilesWorld:
 
     def come_back(self) -> None:
         shutil.move(self._directory.with_suffix(".away"), self._directory)
+
+    def come_back_empty(self) -> None:
+        self._directory.mkdir()
+
+    def wait(self) -> None:
+        self._clock.advance(SETTLE)
 
     def _file(self, document: dict[str, Any]) -> Path:
         return self._directory / f"{document['kind']}-{document['metadata']['name']}.yaml"
@@ -149,14 +164,65 @@ def test_what_a_source_said_stays_in_force_while_it_is_away(world: World):
             world.vanish()
             await state(store, State.DOWN)
             assert store.record(key(config_map("x"))) is not None
+            assert [fault.code for fault in store.faults[world.source().name]] == ["PLT1010"]
             world.come_back()
             world.put(config_map("w"))
-            async for event in store.events(None, store.revision):
-                assert event.record.key == key(config_map("w"))
-                break
+            event = await news(store)
+            assert event.record.key == key(config_map("w"))
             assert store.record(key(config_map("x"))) is not None
+            assert store.faults[world.source().name] == ()
 
     asyncio.run(main())
+
+
+def test_a_source_that_comes_back_empty_is_believed_after_a_while(world: World):
+    async def main():
+        world.put(config_map("x"))
+        async with running(None, world.source()) as store:
+            await store.ready.wait()
+            world.vanish()
+            await state(store, State.DOWN)
+            world.come_back_empty()
+            world.put(config_map("w"))
+            event = await news(store)
+            assert event.record.key == key(config_map("w"))
+            assert store.record(key(config_map("x"))) is not None
+            world.wait()
+            event = await news(store)
+            assert (event.type, event.record.key) == (EventType.DELETED, key(config_map("x")))
+            assert store.record(key(config_map("w"))) is not None
+
+    asyncio.run(main())
+
+
+def test_what_is_deleted_after_a_source_came_back_and_was_believed_is_gone(world: World):
+    async def main():
+        world.put(config_map("x"))
+        async with running(None, world.source()) as store:
+            await store.ready.wait()
+            world.vanish()
+            await state(store, State.DOWN)
+            world.come_back()
+            await state(store, State.UP)
+            world.delete(config_map("x"))
+            world.put(config_map("w"))
+            await news(store)
+            assert store.record(key(config_map("x"))) is not None
+            world.wait()
+            event = await news(store)
+            assert (event.type, event.record.key) == (EventType.DELETED, key(config_map("x")))
+            world.delete(config_map("w"))
+            event = await news(store)
+            assert (event.type, event.record.key) == (EventType.DELETED, key(config_map("w")))
+
+    asyncio.run(main())
+
+
+async def news(store: Store) -> Event:
+    """The next event."""
+    async for event in store.events(None, store.revision):
+        return event
+    raise AssertionError
 
 
 async def state(store: Store, expected: State) -> None:

@@ -1,19 +1,48 @@
 import asyncio
+import codecs
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from plait.base.clock import ManualClock
 from plait.base.errors import SourceUnavailableError
 from plait.config.ports import Batch
-from plait.sources.files import Content, Files, difference, merged, parsed, signatures, updated
+from plait.config.record import EventType
+from plait.sources.files import SETTLE, Content, Files, difference, merged, parsed, updated
+from plait.sources.tree import Look, look, lost
 from tests.support.stores import broken, config_map, entry, running
 
 PATIENCE = 20.0
+NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user whom permissions bind, where the tests run as root."""
+    codecs.lookup("utf-8-sig")  # is read from a file of Python that root alone may read
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory that `as_nobody` may use; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() == 0:
+            os.chown(name, NOBODY, NOBODY)
+        yield Path(name)
 
 
 def text(*documents: dict[str, Any]) -> str:
@@ -147,19 +176,19 @@ def test_a_link_to_a_folder_around_it_is_not_followed_for_ever(tmp_path: Path):
     (tmp_path / "round").symlink_to(tmp_path)
     (tmp_path / "nowhere.yaml").symlink_to(tmp_path / "missing")
 
-    assert list(signatures(tmp_path)) == ["x.yaml"]
+    assert list(look(tmp_path).files) == ["x.yaml"]
 
 
 @pytest.mark.parametrize("name", ["loop", "loop.yaml"])
 def test_a_link_to_itself_is_passed_by(name: str, tmp_path: Path):
     (tmp_path / "a.yaml").write_text(text(config_map("x")))
     (tmp_path / name).symlink_to(tmp_path / name)
-    assert list(signatures(tmp_path)) == ["a.yaml"]
+    assert list(look(tmp_path).files) == ["a.yaml"]
 
 
 def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(SourceUnavailableError, match=str(tmp_path / "nowhere")):
-        signatures(tmp_path / "nowhere")
+        look(tmp_path / "nowhere")
 
 
 def test_an_object_in_two_files_is_taken_from_the_first_and_says_so():
@@ -275,17 +304,134 @@ def test_a_file_that_is_no_text_is_a_fault_of_its_own(tmp_path: Path):
     asyncio.run(main())
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_fault_of_its_own(tmp_path: Path):
+@pytest.mark.parametrize("name", ["b.yaml", "sub"])
+def test_what_may_not_be_read_keeps_its_objects_and_the_others_go_on(name: str, open_place: Path):
     async def main():
-        (tmp_path / "a.yaml").write_text(text(config_map("x")))
-        (tmp_path / "b.yaml").touch(mode=0)
-        async with watching(tmp_path) as following:
-            batch = await following()
-        assert names(batch) == ["x"]
-        assert "cannot be read" in batch.faults[0].problem
+        with as_nobody():
+            (open_place / "sub").mkdir()
+            (open_place / "a.yaml").write_text(text(config_map("x")))
+            (open_place / "b.yaml").write_text(text(config_map("w")))
+            (open_place / "sub" / "c.yaml").write_text(text(config_map("z")))
+            async with watching(open_place) as following:
+                assert names(await following()) == ["x", "w", "z"]
+                forbidden = open_place / name
+                forbidden.chmod(0)
+                batch = await following()
+                assert batch.changes == ()
+                assert [fault.origin.locator for fault in batch.faults] == [name]
+                assert "cannot be read: Permission denied" in batch.faults[0].problem
+                (open_place / "a.yaml").write_text(text(config_map("x", "2")))
+                assert names(await following()) == ["x"]
+                forbidden.chmod(0o755)
+                batch = await following()
+                assert (batch.changes, batch.faults) == ((), ())
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["b.yaml", "sub", "sub/c.yaml"])
+def test_what_may_not_be_read_at_a_start_stays_as_it_was_stored(name: str, open_place: Path):
+    async def main():
+        with as_nobody():
+            (open_place / "mesh" / "sub").mkdir(parents=True)
+            (open_place / "mesh" / "b.yaml").write_text(text(config_map("w")))
+            (open_place / "mesh" / "sub" / "c.yaml").write_text(text(config_map("z")))
+            async with running(open_place / "data", Files(open_place / "mesh")) as store:
+                await store.ready.wait()
+            (open_place / "mesh" / name).chmod(0)
+            async with running(open_place / "data", Files(open_place / "mesh")) as store:
+                await store.ready.wait()
+                assert [record.key.name for record in store.records("ConfigMap")] == ["w", "z"]
+                assert [fault.origin.locator for fault in store.faults["files"]] == [name]
+            (open_place / "mesh" / name).chmod(0o755)
+
+    asyncio.run(main())
+
+
+def test_a_folder_that_was_removed_takes_its_objects_away(tmp_path: Path):
+    async def main():
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "c.yaml").write_text(text(config_map("z")))
+        async with watching(tmp_path) as following:
+            await following()
+            shutil.rmtree(tmp_path / "sub")
+            assert gone(await following()) == ["z"]
+
+    asyncio.run(main())
+
+
+def test_all_files_removed_from_a_directory_that_stays_are_gone_at_once(tmp_path: Path):
+    async def main():
+        (tmp_path / "a.yaml").write_text(text(config_map("x")))
+        (tmp_path / "b.yaml").write_text(text(config_map("w")))
+        async with watching(tmp_path) as following:
+            await following()
+            (tmp_path / "a.yaml").unlink()
+            (tmp_path / "b.yaml").unlink()
+            found = gone(await following())
+            while sorted(found) != ["w", "x"]:
+                found += gone(await following())
+
+    asyncio.run(main())
+
+
+def test_another_directory_in_its_place_is_like_one_that_was_away(tmp_path: Path):
+    async def main():
+        place, fresh = tmp_path / "mesh", tmp_path / "fresh"
+        place.mkdir()
+        fresh.mkdir()
+        (place / "a.yaml").write_text(text(config_map("x"), config_map("w")))
+        (fresh / "a.yaml").write_text(text(config_map("x", "2")))
+        clock = ManualClock()
+        source = Files(tmp_path / "link", interval=0.01, clock=clock)
+        (tmp_path / "link").symlink_to(place)
+        async with running(None, source) as store:
+            await store.ready.wait()
+            (tmp_path / "next").symlink_to(fresh)
+            (tmp_path / "next").rename(tmp_path / "link")
+            async for event in store.events(None, store.revision):
+                assert event.record.document["data"] == {"value": "2"}
+                break
+            assert [record.key.name for record in store.records("ConfigMap")] == ["w", "x"]
+            clock.advance(SETTLE)
+            async for event in store.events(None, store.revision):
+                assert (event.type, event.record.key.name) == (EventType.DELETED, "w")
+                break
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_is_still_being_filled_is_not_believed(tmp_path: Path):
+    async def main():
+        place = tmp_path / "mesh"
+        clock = ManualClock()
+        source = Files(place, interval=0.01, clock=clock)
+        with pytest.raises(SourceUnavailableError):
+            await anext(source.watch())
+        place.mkdir()
+        batches = source.watch()
+        batch = await asyncio.wait_for(anext(batches), PATIENCE)
+        assert batch == Batch()
+        for name in ("a", "b", "c"):
+            clock.advance(SETTLE * 0.75)
+            (place / f"{name}.yaml").write_text(text(config_map(name)))
+            batch = await asyncio.wait_for(anext(batches), PATIENCE)
+            assert (names(batch), batch.complete) == ([name], False)
+        clock.advance(SETTLE)
+        batch = await asyncio.wait_for(anext(batches), PATIENCE)
+        assert (names(batch), batch.complete) == (["a", "b", "c"], True)
+
+    asyncio.run(main())
+
+
+def test_a_mount_that_is_gone_leaves_its_source_away():
+    mounted = Look(place=(2, 1), mounted=True)
+    bare = Look(place=(1, 7))
+
+    assert "no longer mounted" in lost(bare, mounted, mounted=True)
+    assert "no longer mounted" in lost(bare, None, mounted=True)
+    assert "another directory" in lost(mounted, bare, mounted=False)
+    assert lost(mounted, None, mounted=True) == lost(bare, bare, mounted=False) == ""
 
 
 def test_what_a_server_wrote_into_a_document_is_left_out():

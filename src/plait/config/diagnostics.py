@@ -56,6 +56,7 @@ CODES: dict[str, str] = {
     "PLT1007": "field is not enforced yet",
     "PLT1008": "object is defined by two sources",
     "PLT1009": "object is defined twice in one source",
+    "PLT1010": "source, or a part of it, cannot be read",
     # 2xxx: routes and destinations
     "PLT2001": "destination host is unknown",
     "PLT2002": "destination port is unknown",

@@ -8,7 +8,8 @@ without touching the `Ledger`; the store accepts it once it is durable.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -269,7 +270,7 @@ def conflicts(held: Held) -> tuple[Record, ...]:
 def retracted(had: Iterable[Record], batch: Batch) -> list[Write]:
     """Deletes of what a source `had` and that is not in all it has now.
 
-    What an unreadable document of its file may be stays.
+    What an unreadable document of its file may be stays, and what is in an unreadable folder.
     """
     named = {change.key for change in batch.changes}
     unread: dict[str, list[Fault]] = {}
@@ -279,8 +280,19 @@ def retracted(had: Iterable[Record], batch: Batch) -> list[Write]:
         Write(key=record.key, change=None, source=record.source)
         for record in had
         if record.key not in named
-        and not any(f.may_be(record.key) for f in unread.get(_file(record.origin.locator), ()))
+        and not any(
+            fault.may_be(record.key)
+            for place in _places(record.origin.locator)
+            for fault in unread.get(place, ())
+        )
     ]
+
+
+def _places(locator: str) -> Iterator[str]:
+    """The file of a locator, and the folders around it."""
+    file = _file(locator)
+    yield file
+    yield from map(str, PurePosixPath(file).parents)
 
 
 def _file(locator: str) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+import structlog
 from msgspec import Struct
 
 from plait.base.table import Index
 from plait.config import catalog, codec, history
+from plait.config.jobs import Row
+from plait.config.kinds.observed import Rejection
 from plait.config.ledger import Admission, AsWritten, identified
 from plait.config.meta import Key, Origin
 from plait.config.ports import Change
 from plait.config.record import Event, EventType, Record, at_revision
+
+_STORED: Mapping[str, type[Struct]] = {"Rejection": Rejection}
+_log = structlog.get_logger(__name__)
 
 Decode = Callable[[Mapping[str, Any], str], Change | None]  # (document, source)
 
@@ -134,3 +141,16 @@ def _with(row: history.Revision, status: dict[str, Any] | None, kinds: Kinds) ->
 def _decoded(document: Mapping[str, Any], source: str) -> Change | None:
     found = codec.decode(dict(document), source=source)
     return found if isinstance(found, Change) else None
+
+
+def seen(contents: history.Contents) -> Iterator[Row]:
+    """Stored rows that no user wrote; one of another version's form is left out, and said."""
+    for row in contents.observed:
+        if row.value is None or row.table not in _STORED:
+            continue
+        try:
+            value = msgspec.json.decode(row.value, type=_STORED[row.table])
+        except msgspec.MsgspecError as error:
+            _log.warning("row not readable", key=f"{row.table} {row.key}", error=str(error))
+        else:
+            yield row.table, row.key, value

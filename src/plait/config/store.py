@@ -9,7 +9,7 @@ and the rows are written with the next batch that can be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,15 +23,14 @@ from plait.base.query import Drained, Engine
 from plait.base.tasks import Backoff, Health, supervise
 from plait.config import batching
 from plait.config.events import Events
-from plait.config.history import KEEP, Contents, Observed, Revision, Transaction
+from plait.config.history import KEEP, Observed, Revision, Transaction
 from plait.config.jobs import Job, Jobs, Row
 from plait.config.journal import Journal
-from plait.config.kinds.observed import Rejection
 from plait.config.ledger import Draft, Ledger, conflicts, retracted
-from plait.config.meta import Key
+from plait.config.meta import Key, Origin
 from plait.config.ports import Batch, Fault, Source
 from plait.config.record import Event, Record, Write
-from plait.config.restore import Kinds, restored
+from plait.config.restore import Kinds, restored, seen
 
 T = TypeVar("T")
 Listener = Callable[[Drained, int], None]
@@ -39,7 +38,6 @@ Listener = Callable[[Drained, int], None]
 SLICE = 0.005
 """Seconds of evaluation between two turns of the loop."""
 
-_STORED: Mapping[str, type[Struct]] = {"Rejection": Rejection}
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 100  # writes planned between two turns of the loop
 
@@ -153,12 +151,21 @@ class Store:
 
         async def follow(health: Health) -> None:
             self.sources[source.name] = health
-            async for batch in source.watch():
-                await self._take(source.name, batch)
-                health.up()
+            try:
+                async for batch in source.watch():
+                    await self._take(source.name, batch)
+                    health.up()
+            except SourceUnavailableError as error:
+                known = self.faults.get(source.name, ())
+                self.blame(source.name, _away(known, source.name, error))
+                raise
             raise SourceUnavailableError(f"{source.name} ended")
 
         await supervise(follow, name=f"source:{source.name}", backoff=self._tuning.retry)
+
+    def blame(self, source: str, faults: Sequence[Fault]) -> None:
+        """Say what of a source cannot be read now; replaces what was said before."""
+        self.faults = {**self.faults, source: tuple(faults)}
 
     async def run(self) -> None:
         """Commit what waits, until cancelled."""
@@ -247,9 +254,10 @@ class Store:
             Write(key=c.key, change=None if c.document is None else c, source=source)
             for c in batch.changes
         ]
-        if batch.complete:
-            writes += retracted(self._ledger.of_source(source), batch)
-        self.faults = {**self.faults, source: batch.faults}
+        if batch.complete and (gone := retracted(self._ledger.of_source(source), batch)):
+            _log.info("objects gone", source=source, count=len(gone))
+            writes += gone
+        self.blame(source, batch.faults)
         await self._do(Job(writes))
         self._awaited.discard(source)
         if not self._awaited:
@@ -381,17 +389,11 @@ class Store:
         self._kinds.admission.load(records)
         self._events = Events(self._ledger, self._journal, self._kinds, self._tuning.recent)
         changes = [row for key in {r.key: None for r in records} for row in self._rows(key)]
-        self._put([*changes, *_observed(contents)])
+        self._put([*changes, *seen(contents)])
 
 
-def _observed(contents: Contents) -> Iterator[Row]:
-    """Stored rows that no user wrote; one of another version's form is left out, and said."""
-    for seen in contents.observed:
-        if seen.value is None or seen.table not in _STORED:
-            continue
-        try:
-            value = msgspec.json.decode(seen.value, type=_STORED[seen.table])
-        except msgspec.MsgspecError as error:
-            _log.warning("row not readable", key=f"{seen.table} {seen.key}", error=str(error))
-        else:
-            yield seen.table, seen.key, value
+def _away(known: Iterable[Fault], source: str, error: SourceUnavailableError) -> tuple[Fault, ...]:
+    """The faults of a source that cannot be reached; of its documents they are the last known."""
+    problem = f"{error}; what it said last stays in force"
+    fault = Fault(origin=Origin(source=source), problem=problem, code="PLT1010")
+    return (fault, *(each for each in known if each.origin != fault.origin))

@@ -1,33 +1,34 @@
 """Objects in files: a directory with its sub-folders, or one file, followed by looking.
 
 Looking (every 0.2 s, in a thread) works on every file system, through the symbolic links of a
-mounted ConfigMap and for every way an editor saves; what is read is decided by size, time and
-inode, so a quiet tree costs a `stat` for each file.
+mounted ConfigMap and for every way an editor saves; what is read is decided by size, times and
+inode, so a quiet tree costs a `stat` for each file.  What is away is not gone: a directory that
+is missing, or another one in its place, takes nothing away before it has settled.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, structs
 
+from plait.base.clock import Clock, WallClock
 from plait.base.errors import SourceUnavailableError
 from plait.config import codec
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key, Origin
 from plait.config.ports import Batch, Change, Fault
+from plait.sources.tree import Look, look, lost
 
-SUFFIXES = (".yaml", ".yml", ".json")
 INTERVAL = 0.2
 """Seconds between two looks."""
+SETTLE = 2.0
+"""Seconds without a change after which a directory that was away is believed to be whole."""
 
 _SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
-Signature = tuple[int, int, int]  # time of change in ns, size, inode
 
 
 class Content(Struct, frozen=True, kw_only=True):
@@ -48,58 +49,94 @@ class Content(Struct, frozen=True, kw_only=True):
 class Files:
     """A source over a directory or a single file."""
 
-    def __init__(self, path: Path, *, name: str = "files", interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str = "files",
+        interval: float = INTERVAL,
+        clock: Clock | None = None,
+    ) -> None:
         self.name = name
         self._path = path
         self._interval = interval
+        self._clock = clock or WallClock()
+        self._mounted = False  # a file system began there when it was seen last
+        self._doubted = False  # it was away, and has not been quiet for `SETTLE` since
 
     async def watch(self) -> AsyncIterator[Batch]:
         """Yield all objects, then what changes; locators are relative to the directory.
 
         Of an object that is in two files the first by path is taken, and says so (PLT1009).
+        After the directory was away nothing is said to be gone until it has been quiet for
+        `SETTLE`: it may be half written.  Then everything is said once more, as complete.
 
         Raises:
-            SourceUnavailableError: the directory is missing or cannot be read.
+            SourceUnavailableError: the directory is missing, cannot be read, or is another one.
         """
-        seen: dict[str, Signature] = {}
+        seen = Look()
         contents: dict[str, Content] = {}
         told: Batch | None = None
+        quiet = self._clock.monotonic()  # since then
         while True:
-            found = await asyncio.to_thread(signatures, self._path)
+            found = await self._look(None if told is None else seen)
             doubtful = frozenset(file for file, held in contents.items() if held.doubtful)
-            if found != seen or doubtful or told is None:
-                fresh = {file for file, mark in found.items() if seen.get(file) != mark}
-                read = await asyncio.to_thread(
-                    self._read, sorted((fresh | doubtful) & found.keys())
-                )
-                settled = frozenset(file for file in doubtful if found.get(file) == seen.get(file))
-                contents = updated(contents, frozenset(found), read, settled)
+            if found != seen:
+                quiet = self._clock.monotonic()
+            if found != seen or doubtful:
+                contents = await self._renewed(contents, doubtful, seen, found)
                 seen = found
-                now = merged(contents)
-                batch = now if told is None else difference(told, now)
-                if told is None or batch.changes or now.faults != told.faults:
-                    yield batch
-                told = now
+            now = merged(contents, _unread(found.hidden, self.name))
+            settled = self._doubted and self._clock.monotonic() - quiet >= SETTLE
+            self._doubted = self._doubted and not settled
+            batch = now if settled else step(told, now, doubted=self._doubted)
+            if batch is not None:
+                yield batch
+            told = now
             await asyncio.sleep(self._interval)
+
+    async def _look(self, seen: Look | None) -> Look:
+        try:
+            found = await asyncio.to_thread(self._found, seen)
+        except SourceUnavailableError:
+            self._doubted = True
+            raise
+        self._mounted = found.mounted
+        return found
+
+    def _found(self, seen: Look | None) -> Look:
+        found = look(self._path)
+        if why := lost(found, seen, mounted=self._mounted):
+            raise SourceUnavailableError(f"{self._path} {why}")
+        return found
+
+    async def _renewed(
+        self, contents: Mapping[str, Content], doubtful: frozenset[str], seen: Look, found: Look
+    ) -> dict[str, Content]:
+        """The contents at `found`, of which those that changed since `seen` are read."""
+        fresh = {file for file, mark in found.files.items() if seen.files.get(file) != mark}
+        read = await asyncio.to_thread(self._read, sorted((fresh | doubtful) & found.files.keys()))
+        settled = frozenset(f for f in doubtful if found.files.get(f) == seen.files.get(f))
+        present = {*found.files, *(file for file in contents if found.hides(file))}
+        return updated(contents, frozenset(present), read, settled)
 
     def _read(self, files: list[str]) -> dict[str, Content]:
         base = self._path if self._path.is_dir() else self._path.parent
         return {file: _content(base / file, file, self.name) for file in files}
 
 
-def signatures(path: Path) -> dict[str, Signature]:
-    """Every file of objects below `path`, by relative path in order, with what tells a change.
+def step(told: Batch | None, now: Batch, *, doubted: bool) -> Batch | None:
+    """What to say after `told` when there is `now`; None: nothing.
 
-    Hidden files and folders are left out: ``..data`` of a ConfigMap, an editor's swap files.
+    In doubt what is missing is not said to be gone, and the first batch is not complete.
     """
-    try:
-        if not path.is_dir():
-            return {path.name: _signature(path.stat())}
-        return {str(file.relative_to(path)): mark for file, mark in sorted(_walk(path, ()))}
-    except OSError as error:
-        raise SourceUnavailableError(
-            f"cannot read {error.filename or path}: {error.strerror}"
-        ) from error
+    batch = difference(told or Batch(), now)
+    if doubted:
+        there = tuple(change for change in batch.changes if change.document is not None)
+        batch = structs.replace(batch, changes=there)
+    if told is None:
+        return structs.replace(batch, complete=not doubted)
+    return batch if batch.changes or now.faults != told.faults else None
 
 
 def parsed(name: str, text: str, source: str) -> Content:
@@ -139,8 +176,11 @@ def updated(
     return dict(sorted(contents.items()))
 
 
-def merged(contents: Mapping[str, Content]) -> Batch:
-    """Everything there is; of an object that is there twice, the first by path and line."""
+def merged(contents: Mapping[str, Content], hidden: tuple[Fault, ...] = ()) -> Batch:
+    """Everything there is; of an object that is there twice, the first by path and line.
+
+    The faults of what is `hidden` come first.
+    """
     found: dict[Key, Change] = {}
     again: dict[Key, list[str]] = {}
     for content in contents.values():
@@ -149,8 +189,8 @@ def merged(contents: Mapping[str, Content]) -> Batch:
                 again.setdefault(change.key, []).append(change.origin.locator)
     for key, places in again.items():
         found[key] = _with_problem(found[key], places)
-    faults = tuple(fault for content in contents.values() for fault in content.faults)
-    return Batch(changes=tuple(found.values()), complete=True, faults=faults)
+    faults = [fault for content in contents.values() for fault in content.faults]
+    return Batch(changes=tuple(found.values()), complete=True, faults=(*hidden, *faults))
 
 
 def difference(old: Batch, new: Batch) -> Batch:
@@ -162,29 +202,6 @@ def difference(old: Batch, new: Batch) -> Batch:
     return Batch(changes=(*gone, *changed), faults=new.faults)
 
 
-def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, Signature]]:
-    here = path.stat()
-    place = (here.st_dev, here.st_ino)
-    if place in above:  # a link to a folder around it
-        return
-    with os.scandir(path) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    for entry in visible:
-        try:
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), (*above, place))
-            elif entry.name.endswith(SUFFIXES) and entry.is_file():
-                yield Path(entry.path), _signature(entry.stat())
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP):
-                raise
-            continue  # went away since the folder was read, or a link that leads to itself
-
-
-def _signature(stat: os.stat_result) -> Signature:
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
 def _content(path: Path, name: str, source: str) -> Content:
     try:
         return parsed(name, path.read_bytes().decode("utf-8-sig"), source)
@@ -193,8 +210,19 @@ def _content(path: Path, name: str, source: str) -> Content:
     except FileNotFoundError:
         return Content()
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
+        return Content(faults=_unread({name: error.strerror or str(error)}, source))
     return Content(faults=(Fault(origin=Origin(source=source, locator=name), problem=problem),))
+
+
+def _unread(hidden: Mapping[str, str], source: str) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(
+            origin=Origin(source=source, locator=file),
+            problem=f"cannot be read: {why}; its objects stay as they were",
+            code="PLT1010",
+        )
+        for file, why in hidden.items()
+    )
 
 
 def _completed(new: Content, old: Content, *, settled: bool) -> Content:

@@ -11,7 +11,8 @@ from plait.base.errors import SourceUnavailableError
 from plait.config import mesh_config
 from plait.config.diagnostics import Severity
 from plait.config.store import Store
-from plait.sources.files import INTERVAL, Signature, signatures
+from plait.sources.files import INTERVAL
+from plait.sources.tree import Signature, look
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ async def follow(path: Path, store: Store, *, interval: float = INTERVAL) -> Non
 def _signature(path: Path) -> Signature:
     if path.is_dir():
         raise SourceUnavailableError(f"{path} is a directory: name a file in it")
-    return signatures(path)[path.name]
+    return look(path).files[path.name]
 
 
 async def _put(path: Path, text: str, store: Store) -> None:
