@@ -6,22 +6,25 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from examples.bookinfo import demo, mesh, place, processes
+from examples.bookinfo.demo import MESH, PLAIT
 from examples.bookinfo.visitor import BLACK, NO_STARS, RED, Visitor
 
 NETWORKING = Path(__file__).parent / "networking"
+NAMESPACES = Path("/run/netns")
+SHARED = Path("/dev/shm")  # noqa: S108 - where Envoys meet
 
 _PATIENCE = 30.0  # seconds within which what must happen has to
-_START = 120.0  # and the start, on a busy machine
+_START = 180.0  # and the start, on a busy machine
 
 Say = Callable[[str], None]
 
@@ -51,9 +54,9 @@ def story(say: Say) -> None:
         CheckError: at the first thing that is not as it must be.
     """
     with tempfile.TemporaryDirectory(prefix="plait-check-") as top:
-        path = Path(top) / "demo"
-        with started(path):
-            user = User(path, say)
+        Path(top).chmod(0o755)  # Envoys, of another user, have their sockets below
+        with Demo(Path(top)) as demo:
+            user = User(demo, say)
             user.opens_the_page()
             user.sees_all_versions()
             user.edits_a_file()
@@ -63,59 +66,80 @@ def story(say: Say) -> None:
             user.starts_it_again()
             user.sees_a_service_fail()
             user.stops_it()
-        say("ok  nothing is left: no process, no socket, no file")
+    say("ok  nothing is left: no process, no namespace, no socket, no file")
 
 
-class started:  # noqa: N801 - used as a function
-    """A demo in `path` as a process of its own, which is there in full; ended at the end."""
+class Demo:
+    """A copy of bookinfo that runs, with a gateway port of its own; ended at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, top: Path) -> None:
+        self.mesh = top / "mesh"
+        self.data = top / "data"
+        self.before = traces()
+        self.gateway = f"127.0.0.1:{_free_port()}"
+        self.environment = {**os.environ, "PLAIT_SERVER": f"unix:{self.data / 'api.sock'}"}  # noqa: TID251
+        shutil.copytree(MESH, self.mesh)
+        file = self.mesh / "gateway.yaml"
+        port = self.gateway.rpartition(":")[2]
+        file.write_text(file.read_text().replace("number: 8080", f"number: {port}"))
 
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        command = (sys.executable, "-m", "examples.bookinfo.demo", "--place", str(self._path))
-        self._process = subprocess.Popen(  # noqa: S603 - our own
-            command, cwd=demo.ROOT, stdout=subprocess.DEVNULL
-        )
+    def __enter__(self) -> Demo:
         try:
-            within(_START, self._is_ready, "the demo is up")
+            since = time.monotonic()
+            self.said = self.plait("up", *self._where, seconds=_START)
+            self.seconds = time.monotonic() - since
         except BaseException:
             self.__exit__()
             raise
-        return self._process
-
-    def _is_ready(self) -> bool:
-        if self._process.poll() is not None:
-            raise CheckError(f"the demo ended with exit code {self._process.returncode}")
-        return bool(place.state(self._path).get("ready"))
+        return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(place.STOPPING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        place.stop(self._path)
+        if self.data.exists():
+            self.plait("down", "--data", str(self.data))
+
+    def again(self) -> str:
+        """What a second start says."""
+        return self.plait("up", *self._where)
+
+    @property
+    def _where(self) -> tuple[str, ...]:
+        images = ("--images", str(MESH / "images.toml"))
+        return (str(self.mesh), "--data", str(self.data), *images)
+
+    def plait(self, *arguments: str, seconds: float = _PATIENCE) -> str:
+        """Run plait; what it said."""
+        return self.run(PLAIT, *arguments, seconds=seconds)
+
+    def run(self, *command: str, seconds: float = _PATIENCE) -> str:
+        """Run a command as a user of this mesh; what it said."""
+        done = subprocess.run(  # noqa: S603 - our own
+            command,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        expect(done.returncode == 0, f"{' '.join(command)} failed: {said}")
+        return said.strip()
 
 
 class User:
     """Somebody with a browser, an editor and a terminal."""
 
-    def __init__(self, path: Path, say: Say) -> None:
-        self._path = path
+    def __init__(self, demo: Demo, say: Say) -> None:
+        self._demo = demo
         self._say = say
-        self._state = place.state(path)
-        self._layout = mesh.layout(path / "mesh")
-        self._page = Visitor(self._layout.gateway)
-        self._kubectl = shutil.which("kubectl", path=f"{Path(demo.PLAIT).parent}:{_path()}")
+        self._page = Visitor(demo.gateway)
+        self._kubectl = shutil.which("kubectl")
 
     def opens_the_page(self) -> None:
         """It is complete."""
         seen = self._page.load()
         expect(seen.status == 200 and not seen.failures, f"the page shows {seen}")
-        self._say(f"ok  {self._state['url']} after {self._state['seconds']:.1f} s")
+        told = re.search(r"up after .*", self._demo.said)
+        self._say(f"ok  the page after {self._demo.seconds:.1f} s ({told.group() if told else ''})")
 
     def sees_all_versions(self) -> None:
         """Sixty loads show reviews without stars, with black and with red ones."""
@@ -125,7 +149,7 @@ class User:
 
     def edits_a_file(self) -> None:
         """A weight changed in the working copy is obeyed as soon as it is saved."""
-        file = self._path / "mesh" / "routing.yaml"
+        file = self._demo.mesh / "routing.yaml"
         weights = iter(("0", "0", "100"))
         text = re.sub(r"(?<=weight: )\d+", lambda _: next(weights), file.read_text())
         since = time.monotonic()
@@ -137,8 +161,8 @@ class User:
 
     def applies_with_plait(self) -> None:
         """``plait apply --wait`` returns when the next load obeys."""
-        self._plait("destination-rule-all.yaml")
-        said = self._plait("virtual-service-all-v1.yaml")
+        self._apply("destination-rule-all.yaml")
+        said = self._apply("virtual-service-all-v1.yaml")
         self._sees({NO_STARS}, 20)
         self._say(f"ok  plait apply --wait: no stars at once ({said})")
 
@@ -147,15 +171,16 @@ class User:
         if self._kubectl is None:
             self._say("--  kubectl is not installed: not checked")
             return
+        server = (self._demo.data / "api.address").read_text().strip()
         file = str(NETWORKING / "virtual-service-reviews-50-v3.yaml")
-        said = self._run(self._kubectl, "apply", "-f", file)
+        said = self._demo.run(self._kubectl, "--server", f"http://{server}", "apply", "-f", file)
         within(_PATIENCE, lambda: self._shows({NO_STARS, RED}, 20), "kubectl apply takes effect")
         self._say(f"ok  kubectl apply: half without, half with red stars ({said})")
 
     def signs_in_as_jason(self) -> None:
         """One user is sent elsewhere than all the others."""
-        self._plait("virtual-service-reviews-test-v2.yaml")
-        jason = Visitor(self._layout.gateway)
+        self._apply("virtual-service-reviews-test-v2.yaml")
+        jason = Visitor(self._demo.gateway)
         jason.sign_in("jason")
         seen = jason.loads(10)
         expect(set(seen) == {BLACK}, f"jason sees {_told(seen)}, not only {BLACK}")
@@ -163,46 +188,33 @@ class User:
         self._say("ok  jason sees black stars, everybody else none")
 
     def starts_it_again(self) -> None:
-        """A second demo in the same place says that and where one is running."""
-        place_ = ("--place", str(self._path))
-        command = (sys.executable, "-m", "examples.bookinfo.demo", *place_)
-        done = subprocess.run(  # noqa: S603 - our own
-            command, cwd=demo.ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-        is_told = done.returncode == 1 and self._state["url"] in done.stderr
-        expect(is_told, f"a second demo does not say where the first is: {done.stderr}")
-        self._say("ok  a second demo says where the first one is")
+        """A second start finds the first."""
+        said = self._demo.again()
+        expect("it runs already" in said and self._demo.gateway in said, f"up again says: {said}")
+        self._say("ok  a second plait up finds the first")
 
     def sees_a_service_fail(self) -> None:
-        """A killed service is named on the page, which goes on without it."""
-        (victim,) = [
-            pid
-            for pid in processes.running(self._state["token"])
-            if b"examples.bookinfo.services.details" in _command(pid)
-        ]
-        os.kill(victim, signal.SIGKILL)
+        """A service without instances is named on the page, which goes on without it."""
+        self._demo.plait("scale", "deployment/details-v1", "--replicas", "0")
         within(
             _PATIENCE,
             lambda: self._page.load().failures == ("details are unavailable: 503",),
             "the page names the service that fails",
         )
-        self._say("ok  details was killed: the page says so and shows the rest")
+        self._demo.plait("scale", "deployment/details-v1", "--replicas", "1")
+        within(_PATIENCE, lambda: not self._page.load().failures, "the service is back")
+        self._say("ok  details was scaled to 0: the page says so and shows the rest; and back")
 
     def stops_it(self) -> None:
-        """``scripts/demo stop`` leaves nothing: no process, no socket, no file."""
-        token, numbers = self._state["token"], place.state(self._path)["base_ids"]
-        expect(len(processes.running(token)) >= 10, "processes of the demo are not found")
-        expect(place.stop(self._path), "the demo was gone before it was stopped")
-        expect(not (left := processes.running(token)), f"processes are left: {left}")
-        for address in self._addresses():
-            host, _, port = address.rpartition(":")
-            expect(mesh.is_free(host, int(port)), f"something still listens on {address}")
-        files = [self._path, *map(processes.shared_memory, numbers)]
-        expect(not (kept := [str(f) for f in files if f.exists()]), f"files are left: {kept}")
-
-    def _addresses(self) -> list[str]:
-        services = (f"{one.host}:{one.port}" for one in self._layout.instances)
-        return [self._layout.gateway, self._layout.proxy, self._state["api"], *services]
+        """``plait down`` leaves nothing: no process, no namespace, no socket, no file."""
+        demo = self._demo
+        expect(len(traces()) > len(demo.before), "nothing of the demo is found")
+        demo.plait("down", "--data", str(demo.data))
+        expect(not (alive := processes(str(demo.data))), f"processes are left: {alive}")
+        expect(not (left := traces() - demo.before), f"this is left: {sorted(left)}")
+        expect(not demo.data.exists(), f"{demo.data} is left")
+        host, _, port = demo.gateway.rpartition(":")
+        expect(_is_free(host, int(port)), f"something still listens on {demo.gateway}")
 
     def _shows(self, wanted: set[str], count: int) -> bool:
         return set(self._page.loads(count)) == wanted
@@ -211,22 +223,28 @@ class User:
         seen = self._page.loads(count)
         expect(set(seen) == wanted, f"{count} loads show {_told(seen)}, not {_named(wanted)}")
 
-    def _plait(self, name: str) -> str:
-        """Apply one of the examples; the last line of what it says."""
-        return self._run(demo.PLAIT, "apply", "-f", str(NETWORKING / name), "--wait")
+    def _apply(self, name: str) -> str:
+        """Apply one of the examples; the last line of what is said."""
+        said = self._demo.plait("apply", "-f", str(NETWORKING / name), "--wait")
+        return said.rpartition("\n")[2]
 
-    def _run(self, *command: str) -> str:
-        """Run a command as a user would who has read the demo's variables."""
-        source = (self._path / "env").as_posix()
-        done = subprocess.run(  # noqa: S603 - our own
-            ("/bin/sh", "-c", '. "$0" && exec "$@"', source, *command),
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-        expect(done.returncode == 0, f"{' '.join(command)} failed: {done.stdout}{done.stderr}")
-        return done.stdout.strip().rpartition("\n")[2]
+
+def traces() -> set[str]:
+    """Network namespaces, and what Envoys share: of this and of other meshes."""
+    namespaces = NAMESPACES.iterdir() if NAMESPACES.exists() else ()
+    return {str(path) for path in (*namespaces, *SHARED.glob("envoy_shared_memory_*"))}
+
+
+def processes(word: str) -> list[int]:
+    """Processes with `word` in their command lines, but this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return sorted(set(found) - {os.getpid()})
 
 
 def expect(holds: Any, otherwise: str) -> None:
@@ -259,12 +277,14 @@ def _named(wanted: set[str]) -> str:
     return " and ".join(sorted(wanted))
 
 
-def _command(pid: int) -> Sequence[bytes]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return ()
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock.connect_ex((host, port)) != 0
 
 
-def _path() -> str:
-    return os.getenv("PATH", os.defpath)
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

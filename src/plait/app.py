@@ -10,11 +10,15 @@ from contextlib import contextmanager
 
 import structlog
 
+from plait import machine
 from plait.base.clock import WallClock
 from plait.base.errors import PlaitError
 from plait.base.query import Drained, show
+from plait.config.allocation import Allocation
 from plait.config.batching import Limits
+from plait.config.restore import Kinds
 from plait.config.store import Store, Tuning
+from plait.platforms.local.pods import Platform
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
 from plait.serve.api.backend import Backend
@@ -38,7 +42,8 @@ async def run(settings: Settings) -> None:
     Raises:
         PlaitError: a setting, the data directory or an address is wrong; nothing is left running.
     """
-    store = await Store.open(settings.data, WallClock(), tuning=_tuning(settings))
+    kinds = Kinds.known(Allocation() if settings.local else None)
+    store = await Store.open(settings.data, WallClock(), kinds=kinds, tuning=_tuning(settings))
     try:
         await _serve(settings, store)
     except BaseExceptionGroup as group:
@@ -66,8 +71,18 @@ def _tuning(settings: Settings) -> Tuning:
 
 
 async def _serve(settings: Settings, store: Store) -> None:
+    if not settings.local:
+        await _serve_from(settings, store, None)
+        return
+    async with machine.platform(settings) as platform:
+        await _serve_from(settings, store, platform)
+
+
+async def _serve_from(settings: Settings, store: Store, platform: Platform | None) -> None:
+    """Serve what the store holds; with a platform, run it too."""
     ads = Ads(store)
-    backend = Backend(store=store, pages=MeshPages(store, ads))
+    place = settings.place if platform else None
+    backend = Backend(store=store, pages=MeshPages(store, ads), place=place, runtime=platform)
     store.listen(_Faults(store).on_drained)
     stopping = asyncio.Event()
     with _signals(stopping):
@@ -79,6 +94,9 @@ async def _serve(settings: Settings, store: Store) -> None:
             if settings.mesh_config is not None:
                 following = follow_mesh_config(settings.mesh_config, store)
                 tasks.append(group.create_task(following, name="source:mesh-config"))
+            if platform is not None:
+                running = machine.run(settings, store, platform)
+                tasks.append(group.create_task(running, name="machine"))
             tasks += [
                 group.create_task(ads.serve(settings.xds), name="ads"),
                 group.create_task(_api(settings, backend), name="api"),

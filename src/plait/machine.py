@@ -15,11 +15,17 @@ from plait.base import processes
 from plait.base.place import EdgePort, EdgeSpec, Place
 from plait.base.query import Drained
 from plait.base.tasks import Backoff
+from plait.config.mesh_config import AccessLogEncoding, MeshConfig
 from plait.config.store import Store
+from plait.controllers.run import Workloads
 from plait.mesh import edge
+from plait.platforms.local.pods import Platform
+from plait.settings import Settings, passed_on
 
 HOST = "127.0.0.1"
 """Where the machine's ports that lead to gateways are opened."""
+
+LOGGED = MeshConfig(access_log_file="/dev/stdout", access_log_encoding=AccessLogEncoding.JSON)
 
 _STEADY = 10.0  # seconds after which an agent's end is not its start's fault
 _log = structlog.get_logger(__name__)
@@ -59,6 +65,27 @@ def _agent(place: Place, xds: str, environment: Mapping[str, str]) -> processes.
     )
     _log.info("agent started", pid=agent.pid)
     return agent
+
+
+def platform(settings: Settings) -> Platform:
+    """What runs Pods here."""
+    images = settings.images or settings.data / "images.toml"
+    return Platform(settings.place, images.absolute(), passed_on())
+
+
+async def run(settings: Settings, store: Store, pods: Platform) -> None:
+    """Run the workloads of the store on this machine until cancelled; they run on.
+
+    Requests are logged unless the mesh's settings come from a file: whoever tries something on
+    one machine wants to see them.
+    """
+    place = settings.place
+    if settings.mesh_config is None:
+        await store.observe([("MeshConfig", "mesh", LOGGED)])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Workloads(store, pods).run(), name="workloads")
+        group.create_task(Doors(store, place).run(), name="doors")
+        group.create_task(keep_agent(place, settings.xds[-1], passed_on()), name="agent")
 
 
 class Doors:

@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from plait.base.errors import SettingsError
 from plait.base.log import FORMATS, LEVELS
+from plait.base.place import Place
 
 PREFIX = "PLAIT_"
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -57,6 +59,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     images: Path | None = None
 
     @property
+    def place(self) -> Place:
+        """Where workloads run, if they run here."""
+        return Place(self.data / "run")
+
+    @property
     def api_note(self) -> Path:
         """Where a running control plane writes down the address of its API."""
         return self.data / "api.address"
@@ -86,9 +93,16 @@ def server(flag: str | None) -> str:
     return said if said.startswith(("http://", "unix:")) else f"http://{said}"
 
 
+def passed_on() -> dict[str, str]:
+    """Variables of ours that programs of the mesh have too."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251
+
+
 def local_data() -> Path:
-    """The default directory of ``plait up``."""
-    return data_directory(os.environ) / "local"  # noqa: TID251 - the one place
+    """The directory of ``plait up`` where no other is said: PLAIT_DATA, or one of its own."""
+    environ = os.environ  # noqa: TID251 - the one place
+    named = environ.get(f"{PREFIX}DATA")
+    return Path(named) if named else data_directory(environ) / "local"
 
 
 def _noted(*notes: Path) -> str:

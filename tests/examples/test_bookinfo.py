@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from examples.bookinfo import check, demo, mesh, place, processes
+from examples.bookinfo import check, demo
 from examples.bookinfo.services import details, productpage, ratings, reviews, server
 from examples.bookinfo.services.productpage import Peers
 from examples.bookinfo.services.server import Answering, Reply, Request, Service
 from examples.bookinfo.visitor import BLACK, FAILED, NO_STARS, RED, Visitor
+from tests.support.netns import needs_root
 
-BOOKINFO = Path(mesh.__file__).parent
+BOOKINFO = Path(demo.__file__).parent
 NOBODY = "http://127.0.0.1:1"
 TRACE = {
     "x-request-id": "one",
@@ -99,6 +96,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@needs_root
 def test_the_demo_starts_obeys_every_way_of_changing_it_and_leaves_nothing():
     said: list[str] = []
 
@@ -108,83 +106,31 @@ def test_the_demo_starts_obeys_every_way_of_changing_it_and_leaves_nothing():
     assert len(said) == 9
 
 
-def test_a_demo_that_was_killed_leaves_no_process_and_is_swept_by_stop(tmp_path: Path):
-    path = tmp_path / "demo"
-    with check.started(path) as process:
-        token = place.state(path)["token"]
-        process.kill()
-        process.wait()
-
-        left_alone = path.exists()
-        check.within(30, lambda: not processes.running(token), "the kernel ends the children")
-        place.stop(path)
-
-    assert left_alone
-    assert not path.exists()
-
-
-def test_a_keeper_that_was_killed_takes_its_envoy_along_and_leaves_no_memory(tmp_path: Path):
-    path = tmp_path / "demo"
-    with check.started(path) as process:
-        state = place.state(path)
-        for pid in processes.running(state["token"]):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"proxy" in words:
-                os.kill(pid, signal.SIGKILL)
-        process.send_signal(signal.SIGHUP)
-        process.wait(place.STOPPING)
-
-    assert processes.running(state["token"]) == ()
-    assert [n for n in state["base_ids"] if processes.shared_memory(n).exists()] == []
-    assert not path.exists()
-
-
-def test_stop_without_a_demo_says_so(tmp_path: Path):
-    command = (sys.executable, "-m", "examples.bookinfo.demo", "stop", "--place", tmp_path / "no")
-
-    done = subprocess.run(command, cwd=demo.ROOT, capture_output=True, text=True, timeout=60)
-
-    assert (done.returncode, done.stdout) == (0, "no demo is running\n")
-
-
-def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path):
-    (tmp_path / "link").symlink_to(tmp_path)
-
-    with (
-        pytest.raises(place.DemoError, match="belongs to somebody else"),
-        place.claimed(tmp_path / "link"),
-    ):
-        pass
-
-
-def test_taken_ports_are_replaced_in_the_copy_and_said(tmp_path: Path):
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # somebody else has it: as good
-            taken.bind(("127.0.10.12", 9080))
-            taken.listen()
-        notes = mesh.copy(tmp_path)
-        layout = mesh.layout(tmp_path)
-
-    (moved,) = [one for one in layout.instances if one.name == "reviews-v2"]
-    assert moved.port != 9080
-    assert f"127.0.10.12:9080 is taken: reviews.yaml has {moved.port} instead" in notes
-    entry = (tmp_path / "reviews.yaml").read_text()
-    assert entry.count(f"http: {moved.port}") == 1
-
-
 def test_the_mesh_has_the_names_that_istio_gives_bookinfo():
     found = documents("mesh")
     names = {(one["kind"], one["metadata"]["name"]) for one in found}
-    hosts = {
-        host for one in found if one["kind"] == "ServiceEntry" for host in one["spec"]["hosts"]
-    }
+    services = {"productpage", "details", "reviews", "ratings"}
+    versions = {f"{name}-v1" for name in services} | {"reviews-v2", "reviews-v3"}
 
     assert {("Gateway", "bookinfo-gateway"), ("VirtualService", "bookinfo")} <= names
-    assert {
-        f"{name}.default.svc.cluster.local"
-        for name in ("productpage", "details", "reviews", "ratings")
-    } == hosts
+    assert {name for kind, name in names if kind == "Service"} == services
+    assert {name for kind, name in names if kind == "Deployment"} == versions
+    assert {name for kind, name in names if kind == "ServiceAccount"} == {
+        f"bookinfo-{name}" for name in services
+    }
+
+
+def test_every_image_of_the_mesh_is_mapped_to_a_program_that_is_there():
+    mapped = tomllib.loads((demo.MESH / "images.toml").read_text())["images"]
+    images = {
+        container["image"].rpartition("/")[2].partition(":")[0]
+        for one in documents("mesh")
+        if one["kind"] == "Deployment"
+        for container in one["spec"]["template"]["spec"]["containers"]
+    }
+
+    assert images == set(mapped)
+    assert {(demo.MESH / one["directory"]).resolve() for one in mapped.values()} == {demo.ROOT}
 
 
 def test_rules_name_only_subsets_that_the_destination_rules_define():

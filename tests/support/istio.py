@@ -55,15 +55,18 @@ def rule(name: str, *versions: str) -> dict[str, Any]:
     return document("DestinationRule", name, {"host": host(name), "subsets": subsets})
 
 
-def to(name: str, subset: str = "", weight: int | None = None) -> dict[str, Any]:
-    destination = {"host": host(name)} | ({"subset": subset} if subset else {})
+def to(
+    name: str, subset: str = "", weight: int | None = None, port: int | None = None
+) -> dict[str, Any]:
+    destination: dict[str, Any] = {"host": host(name)} | ({"subset": subset} if subset else {})
+    destination |= {"port": {"number": port}} if port else {}
     share = {} if weight is None else {"weight": weight}
     return {"destination": destination, **share}
 
 
-def weights(name: str, **shares: int) -> dict[str, Any]:
+def weights(name: str, *, port: int | None = None, **shares: int) -> dict[str, Any]:
     """A route by weight."""
-    return {"route": [to(name, subset, share) for subset, share in shares.items()]}
+    return {"route": [to(name, subset, share, port) for subset, share in shares.items()]}
 
 
 def virtual_service(

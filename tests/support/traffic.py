@@ -142,3 +142,41 @@ def websocket_echo(address: str, host: str, *messages: str) -> list[str]:
             return found
 
     return asyncio.run(talk())
+
+
+def upload(address: str, size: int) -> tuple[int, int]:
+    """Status of a POST of `size` bytes, and how many the server says it got."""
+    connection = http.client.HTTPConnection(address, timeout=120)
+    try:
+        connection.request("POST", "/upload", body=bytes(size))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["bytes"]
+    finally:
+        connection.close()
+
+
+def headers(address: str, count: int, size: int) -> list[int]:
+    """Statuses of a GET with `count` headers of `size` bytes, and of a plain one after it."""
+    many = {f"x-test-{number}": "v" * size for number in range(count)}
+    return [get(address, "/", extra)[0] for extra in (many, {})]
+
+
+def headers_h2(address: str, count: int) -> tuple[str, str]:
+    """How a gRPC call with `count` headers ends, and one without on the same connection."""
+
+    async def call() -> tuple[str, str]:
+        import grpc
+
+        async with grpc.aio.insecure_channel(address) as channel:
+            unary = channel.unary_unary("/echo.Echo/Unary")
+            many = tuple((f"x-test-{number}", "v") for number in range(count))
+            found = []
+            for metadata in (many, ()):
+                try:
+                    await unary(b"x", timeout=10, metadata=metadata)
+                    found.append("OK")
+                except grpc.aio.AioRpcError as error:
+                    found.append(error.code().name)
+            return found[0], found[1]
+
+    return asyncio.run(call())

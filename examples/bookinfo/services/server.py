@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import socket
 import socketserver
 import sys
 import urllib.error
@@ -173,7 +174,8 @@ def options(description: str | None, **defaults: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=9080)
-    parser.add_argument("--name", required=True, help="of this instance; the page shows it")
+    here = socket.gethostname()
+    parser.add_argument("--name", default=here, help="of this instance; by default the host's")
     for name, default in {"version": "v1", **defaults}.items():
         parser.add_argument(f"--{name}", default=default, help=f"default: {default}")
     return parser.parse_args()

@@ -196,6 +196,11 @@ def current() -> Handle:
     return Handle(os.getpid(), _started(os.getpid()) or 0)
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number, whoever's it is."""
+    return pid > 0 and _started(pid) is not None
+
+
 def _started(pid: int) -> int | None:
     """When a process began; None: it has ended."""
     try:

@@ -78,7 +78,11 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 
 _BY_NAMESPACE: Final[Mapping[str, Index]] = {"namespace": indexes.namespace}
-_OWNED: Final[Mapping[str, Index]] = {**_BY_NAMESPACE, "owner": indexes.owner}
+_OWNED: Final[Mapping[str, Index]] = {
+    **_BY_NAMESPACE,
+    "owner": indexes.owner,
+    "all": indexes.everything,
+}
 
 _VIRTUAL_SERVICE: Final = Kind(
     group=ISTIO,
@@ -254,6 +258,7 @@ _SERVICE: Final = Kind(
         "export": indexes.service_export,
         "namespace": indexes.namespace,
         "selected": indexes.service_selected,
+        "all": indexes.everything,
         "unaddressed": indexes.service_unaddressed,
     },
     unenforced=(

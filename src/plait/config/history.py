@@ -352,8 +352,16 @@ def parse(row: Sequence[Any]) -> Revision:
         at=at,
         generation=generation,
         event=event,
-        document=None if document is None else decoded(document),
+        document=None if document is None else _document(document),
     )
+
+
+def _document(text: str) -> dict[str, Any]:
+    """Empty where the text is no JSON object."""
+    with suppress(ValueError, TypeError):
+        value = decoded(text)
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def encoded(value: Any) -> str:

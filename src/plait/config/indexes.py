@@ -18,6 +18,8 @@ from plait.config.kinds import (
 from plait.config.meta import Key, Object
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
+ALL: Final = True
+"""The one bucket of `everything`."""
 EXPORT_TO: Final = "networking.istio.io/exportTo"
 """The annotation by which a Service says who sees it: namespaces with commas between."""
 AUTOMATIC_ADDRESS: Final = "networking.istio.io/enable-autoallocate-ip"

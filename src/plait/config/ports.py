@@ -141,6 +141,10 @@ class Runtime(Protocol):
         """Yield what is seen: first of every Pod there is, then what changed."""
         ...
 
+    def status(self, pod: Key) -> PodStatus | None:
+        """How a Pod is at this moment; None: it does not run here."""
+        ...
+
     def logs(
         self, pod: Key, container: str, *, follow: bool, previous: bool, tail: int | None
     ) -> AsyncIterator[bytes]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from plait.config.diagnostics import Diagnostic
 from plait.config.meta import Key, Object, Origin
 from plait.config.ports import Change
+
+
+CONTROLLER: Final = "workload"
+"""The source of what controllers write: whoever else changes that writes in its name."""
 
 
 class Record(Struct, frozen=True, kw_only=True):

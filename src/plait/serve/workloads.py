@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from msgspec import Struct
 
 from plait.base import place as places
+from plait.base import processes
 from plait.base.place import EdgeState, Place
 from plait.config.kinds import pod, workloads
-from plait.config.meta import Key
+from plait.config.meta import Key, Object
+from plait.config.ports import Runtime
 from plait.config.record import Record
 from plait.config.store import Store
 
-_ON_THE_WAY: Final = ("ContainerCreating", "PodInitializing", "")
+_ON_THE_WAY: Final = ("ContainerCreating", "PodInitializing", "ProxyStarting", "")
 
 
 class Instance(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -75,23 +77,31 @@ class Page(Struct, frozen=True, kw_only=True, rename="camel"):
     doors: tuple[Door, ...]
 
 
-def page(store: Store, place: Place | None) -> Page:
-    """What runs now; of a control plane without a machine there are no doors."""
-    owned: defaultdict[Key, list[Record]] = defaultdict(list)
-    sets: dict[Key, Key] = {}
-    for record in store.records("ReplicaSet"):
-        if owner := _controller(record):
-            sets[record.key] = owner
-    lone = []
+def page(store: Store, place: Place | None, runtime: Runtime | None) -> Page:
+    """What runs now, as the runtime knows it; without a place there are no doors.
+
+    The rows of Pods follow a moment later, and tell of the last time where all was killed.
+    """
+    owned: defaultdict[Key, list[Instance]] = defaultdict(list)
+    sets = {
+        record.key: owner
+        for record in store.records("ReplicaSet")
+        if (owner := _controller(record)) is not None
+    }
+    found = []
     for record in store.records("Pod"):
+        if record.object is None:
+            continue
+        seen = runtime.status(record.key) if runtime else record.object.spec.status
+        instance = _instance(record.object, seen or pod.PodStatus())
         owner = _controller(record)
         if owner is None:
-            lone.append(_lone(record))
+            found.append(_lone(record.key, instance))
         else:
-            owned[sets.get(owner, owner)].append(record)
-    found = [_deployment(record, owned[record.key]) for record in store.records("Deployment")]
+            owned[sets.get(owner, owner)].append(instance)
+    found += [_deployment(one, tuple(owned[one.key])) for one in store.records("Deployment")]
     return Page(
-        workloads=tuple(sorted((*found, *lone), key=lambda one: (one.namespace, one.name))),
+        workloads=tuple(sorted(found, key=lambda one: (one.namespace, one.name))),
         doors=tuple(_doors(place)) if place else (),
     )
 
@@ -101,9 +111,8 @@ def _controller(record: Record) -> Key | None:
     return next((owner.key for owner in owners if owner.controller), None)
 
 
-def _deployment(record: Record, pods: Iterable[Record]) -> Workload:
+def _deployment(record: Record, instances: tuple[Instance, ...]) -> Workload:
     spec: workloads.Deployment | None = record.object.spec if record.object else None
-    instances = tuple(instance for one in pods if (instance := _instance(one)))
     conditions = {one["type"]: one for one in (record.status or {}).get("conditions", ())}
     failure = conditions.get("ReplicaFailure", {})
     return Workload(
@@ -117,33 +126,28 @@ def _deployment(record: Record, pods: Iterable[Record]) -> Workload:
     )
 
 
-def _lone(record: Record) -> Workload:
-    instance = _instance(record)
+def _lone(key: Key, instance: Instance) -> Workload:
     return Workload(
-        kind=record.key.kind,
-        namespace=record.key.namespace,
-        name=record.key.name,
+        kind=key.kind,
+        namespace=key.namespace,
+        name=key.name,
         desired=1,
-        ready=int(instance is not None and instance.ready),
-        instances=(instance,) if instance else (),
+        ready=int(instance.ready),
+        instances=(instance,),
     )
 
 
-def _instance(record: Record) -> Instance | None:
-    if record.object is None:
-        return None
-    status = record.object.spec.status or pod.PodStatus()
+def _instance(found: Object[pod.Pod], status: pod.PodStatus) -> Instance:
     held = {one.type: one for one in status.conditions}
-    containers: list[Mapping[str, Any]] = (record.status or {}).get("containerStatuses", [])
-    reason, message = next(_troubles(containers), ("", ""))
-    ready = record.object.deleted is None and _holds(held, "Ready")
+    reason, message = next(_troubles(status), ("", ""))
+    ready = found.deleted is None and _holds(held, "Ready")
     return Instance(
-        name=record.key.name,
-        phase="Terminating" if record.object.deleted is not None else status.phase or "Pending",
+        name=found.key.name,
+        phase="Terminating" if found.deleted is not None else status.phase or "Pending",
         ip=status.pod_ip,
         ready=ready,
         proxied=_holds(held, "Initialized"),
-        restarts=sum(int(one.get("restartCount", 0)) for one in containers),
+        restarts=sum(one.restart_count for one in status.container_statuses),
         reason="" if ready else reason,
         message="" if ready else message or _unready(held),
     )
@@ -159,18 +163,20 @@ def _unready(held: Mapping[str, pod.PodCondition]) -> str:
     return next((message for message in found if message), "")
 
 
-def _troubles(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Reason and message of each container that waits or ended."""
-    for one in containers:
-        state = one.get("state") or {}
-        for held in (state.get("waiting"), state.get("terminated")):
-            reason = (held or {}).get("reason", "")
-            if held and reason not in _ON_THE_WAY and reason != "Completed":
-                yield reason, str(held.get("message", ""))
+def _troubles(status: pod.PodStatus) -> Iterator[tuple[str, str]]:
+    """Reason and message of each container that waits for long, or ended badly."""
+    if status.reason:
+        yield status.reason, status.message
+    for one in (*status.init_container_statuses, *status.container_statuses):
+        for held in (one.state.waiting, one.state.terminated):
+            if held and held.reason not in (*_ON_THE_WAY, "Completed"):
+                yield held.reason, held.message
 
 
 def _doors(place: Place) -> Iterator[Door]:
     state = places.read(place.proxy(places.EDGE) / "state.json", EdgeState) or EdgeState()
+    if not processes.is_running(state.pid):  # killed, and nobody has noted it yet
+        state = EdgeState()
     spec = places.read(place.edge, places.EdgeSpec) or places.EdgeSpec()
     for port in spec.ports:
         address = f"{port.host}:{port.port}"

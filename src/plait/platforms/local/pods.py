@@ -16,7 +16,7 @@ from plait.base.processes import Command
 from plait.base.tasks import supervise
 from plait.config import injection
 from plait.config.kinds.container import Container
-from plait.config.kinds.pod import Pod
+from plait.config.kinds.pod import Pod, PodStatus
 from plait.config.meta import Key, Object
 from plait.config.ports import PodFiles, PodState
 from plait.platforms.local import logs, members, network, surroundings
@@ -112,6 +112,10 @@ class Platform:
                     yield news
         finally:
             self._observers.discard(observer)
+
+    def status(self, pod: Key) -> PodStatus | None:
+        """See `Runtime`."""
+        return self._pods[pod].status if pod in self._pods else None
 
     def logs(
         self, pod: Key, container: str, *, follow: bool, previous: bool, tail: int | None

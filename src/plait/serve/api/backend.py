@@ -12,6 +12,7 @@ from msgspec import Struct
 from plait.base.place import Place
 from plait.config.catalog import KINDS, Kind
 from plait.config.meta import Key, Origin
+from plait.config.ports import Runtime
 from plait.config.record import Record
 from plait.config.store import Store
 from plait.serve.api.pages import Pages
@@ -27,11 +28,13 @@ class Backend(Struct, frozen=True, kw_only=True):
 
     Attributes:
         place: where workloads run; None: not on this machine.
+        runtime: what runs Pods; None: nothing does here.
     """
 
     store: Store
     pages: Pages
     place: Place | None = None
+    runtime: Runtime | None = None
 
     def record(self, key: Key) -> Record | None:
         """The record of `key`; a namespace exists as soon as something is in it."""

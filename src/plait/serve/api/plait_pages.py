@@ -84,7 +84,8 @@ class _Shown:
     async def workloads(self, request: web.Request) -> web.Response:
         """What runs on this machine."""
         del request
-        return reply(workloads.page(self._backend.store, self._backend.place))
+        backend = self._backend
+        return reply(workloads.page(backend.store, backend.place, backend.runtime))
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         return await self._page(request, "status", self._pages.status)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import click
 
 VERBS = {
+    "up": "Run the services in a directory on this machine, as a mesh.",
+    "down": "End what was started with up.",
     "serve": "Run the control plane.",
     "apply": "Create or change the objects in files.",
     "delete": "Delete objects by kind and name, or by file.",

@@ -1,0 +1,185 @@
+"""The mesh of this machine as processes: started in the background, found again, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from plait.base import place as places
+from plait.base import processes
+from plait.base.place import Mesh, Place
+from plait.ui.cli.client import Client
+
+PORT = 15080
+"""The API's usual port, used if it is free."""
+
+_PATIENCE = 30.0  # seconds until the control plane must answer
+_ENDING = 15.0  # seconds that it is given to end
+_LONGEST = 45  # characters of the run directory: paths of sockets below it must fit 107
+_TICK = 0.05
+_OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log")
+_FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+class Machine:
+    """The mesh whose data is in a directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data.absolute()
+        self.place = Place(self.data / "run")
+        self.log = self.data / "serve.log"
+
+    @property
+    def server(self) -> str:
+        """Where its API answers."""
+        return f"unix:{self.data / 'api.sock'}"
+
+    def client(self) -> Client:
+        """Its API."""
+        return Client(self.server)
+
+    def running(self) -> tuple[Mesh, processes.Process] | None:
+        """What was started here and still runs."""
+        mesh = places.read(self.place.mesh, Mesh)
+        if mesh is None:
+            return None
+        plane = processes.adopt(processes.Handle(mesh.pid, mesh.started))
+        return (mesh, plane) if plane else None
+
+    def start(self, files: Path, images: Path | None, api: str) -> processes.Process:
+        """Start the control plane in the background.
+
+        Raises:
+            ClickException: the directory is of no use.
+        """
+        self._prepare()
+        command = [sys.executable, "-m", "plait.ui.cli.main", "serve", "--local"]
+        command += ["--files", str(files), "--data", str(self.data)]
+        command += ["--images", str(images)] if images else []
+        command += ["--xds", f"unix:{self.data / 'xds.sock'}", "--api", api, "--api", self.server]
+        plane = processes.start(
+            processes.Command(
+                command=(*command, "--log-format", "logfmt"),
+                environment=_environment(),
+                directory=os.getcwd(),
+            ),
+            self.log,
+        )
+        note = Mesh(
+            files=str(files),
+            images=str(images or ""),
+            pid=plane.pid,
+            started=plane.handle.started,
+        )
+        places.write(self.place.mesh, note)
+        return plane
+
+    def await_plane(self, plane: processes.Process) -> None:
+        """Until the control plane answers.
+
+        Raises:
+            ClickException: it ended, or takes too long; with its own words.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        api = self.client()
+        while time.monotonic() < deadline:
+            if not plane.is_alive():
+                raise click.ClickException(self._last_words())
+            if (self.data / "api.sock").exists() and _is_ready(api):
+                return
+            time.sleep(_TICK)
+        raise click.ClickException(f"the control plane does not answer; see {self.log}")
+
+    def stop(self) -> bool:
+        """End the control plane; False: none was running.  What runs in the mesh goes on."""
+        found = self.running()
+        if found is None:
+            return False
+        _, plane = found
+        plane.send(signal.SIGTERM)
+        deadline = time.monotonic() + _ENDING
+        while plane.is_alive() and time.monotonic() < deadline:
+            time.sleep(_TICK)
+        plane.send(signal.SIGKILL)
+        while plane.is_alive():
+            time.sleep(_TICK)
+        return True
+
+    def forget(self) -> None:
+        """Remove what is ours in the data directory, and the directory if that was all."""
+        for name in _OURS:
+            for path in self.data.glob(name):
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.place.run, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else's files are in it
+            self.data.rmdir()
+
+    def _prepare(self) -> None:
+        if len(str(self.place.run)) > _LONGEST:
+            raise click.ClickException(
+                f"{self.data} is too long a path: sockets below it could not be opened. "
+                f"Name a directory of at most {_LONGEST - len('/run')} characters with --data"
+            )
+        try:
+            for path in (self.data, self.place.run, self.place.specs):
+                path.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o711)  # Envoy's user must get through
+            self.log.unlink(missing_ok=True)
+            closed = [str(p) for p in self.data.parents if not p.stat().st_mode & stat.S_IXOTH]
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot use {self.data}: {error.strerror}. Name another directory with --data"
+            ) from error
+        if closed:
+            raise click.ClickException(
+                f"{closed[0]} is closed to other users, and Envoy runs as one. "
+                "Name another directory with --data"
+            )
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return said[-1] if said else "\n".join(["the control plane ended:", *lines[-10:]])
+
+
+def api_address(wanted: str | None) -> str:
+    """Where the API listens for kubectl: as wanted, else at the usual port, else at a free one."""
+    if wanted:
+        return wanted
+    for port in (PORT, 0):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return f"127.0.0.1:{sock.getsockname()[1]}"
+    raise click.ClickException("no port of 127.0.0.1 is free; name an address with --api")
+
+
+def _environment() -> dict[str, str]:
+    """Our variables without those that would change plait."""
+    return {name: value for name, value in _inherited() if name.lower() not in _FOREIGN}
+
+
+def _inherited() -> Iterator[tuple[str, str]]:
+    for name, value in os.environ.items():  # noqa: TID251 - handed on to the control plane
+        if not name.startswith("PLAIT_"):
+            yield name, value
+
+
+def _is_ready(api: Client) -> bool:
+    try:
+        return bool(api.ask("GET", "/plait/v1/version", patience=2.0).body["ready"])
+    except click.ClickException:
+        return False

@@ -1,0 +1,206 @@
+"""A mesh on this machine: traffic inside it and through its gateway, as ``plait up`` makes it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import istio, traffic
+from tests.support.envoy import eventually
+from tests.support.machine import Machine, machine
+from tests.support.netns import needs_root
+
+pytestmark = needs_root
+REQUESTS = 2000
+LIST = Path(__file__).parent.parent.parent / "docs" / "headers.md"
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Machine]:
+    with machine() as found:
+        yield found
+
+
+def route(world: Machine, *http: dict[str, Any]) -> None:
+    """Route ``reviews`` inside the mesh and at the gateway."""
+    hosts = [istio.host("reviews"), "reviews.example"]
+    world.apply(istio.virtual_service("reviews", *http, hosts=hosts, gateways=["gw", "mesh"]))
+
+
+def asked(world: Machine, side: str) -> dict[str, int]:
+    """Requests that the sidecars of ``web`` and of ``reviews`` counted."""
+    if side == "out":
+        return {"web": world.stats("http.outbound.*downstream_rq_total", app="web")}
+    pattern = "http.inbound.*downstream_rq_total"
+    return {v: world.stats(pattern, app="reviews", version=v) for v in ("v1", "v2")}
+
+
+@pytest.mark.parametrize(
+    "target", ["pod", "vip", "reviews", "reviews.default", "reviews.default.svc.cluster.local"]
+)
+def test_every_request_crosses_both_sidecars(world: Machine, target: str):
+    route(world, istio.weights("reviews", port=9080, v2=100))
+    address = {
+        "pod": world.pod(app="reviews", version="v2")["status"]["podIP"],
+        "vip": world.run("get", "service", "reviews", "-o", "jsonpath={.spec.clusterIP}").strip(),
+    }.get(target, target)
+    headers = {} if target not in ("pod", "vip") else {"Host": "reviews:9080"}
+    before = asked(world, "out"), asked(world, "in")
+
+    said = world.call(f"dict(traffic.names('{address}:9080', 10, headers={headers!r}))")
+
+    after = asked(world, "out"), asked(world, "in")
+    assert said == "{'v2': 10}"
+    assert after[0]["web"] - before[0]["web"] == 10
+    assert sum(after[1].values()) - sum(before[1].values()) == 10
+
+
+def test_the_headers_that_are_added_are_those_of_the_list(world: Machine):
+    sent = {"Host": "reviews:9080", "user-agent": "test"}
+
+    said = world.call(f"sorted(traffic.get('reviews:9080', headers={sent!r})[1]['headers'])")
+
+    requests = LIST.read_text().partition("A response has")[0]
+    listed = set(re.findall(r"(?m)^\| `([-a-z]+)` \|", requests))
+    assert set(eval(said)) - {"host", "user-agent", "accept-encoding"} == listed
+
+
+def test_a_header_chooses_the_version_inside_and_at_the_gateway(world: Machine):
+    route(
+        world,
+        {"match": istio.for_user("jason"), **istio.weights("reviews", port=9080, v2=100)},
+        istio.weights("reviews", port=9080, v1=100),
+    )
+    jason = {"Host": "reviews.example", "end-user": "jason"}
+    inside = {"end-user": "jason"}
+
+    assert (
+        world.call(f"dict(traffic.names('reviews:9080', 20, headers={inside!r}))") == "{'v2': 20}"
+    )
+    assert world.call("dict(traffic.names('reviews:9080', 20))") == "{'v1': 20}"
+    assert traffic.names(world.gateway, 20, headers=jason) == {"v2": 20}
+    assert traffic.names(world.gateway, 20, headers={"Host": "reviews.example"}) == {"v1": 20}
+
+
+@pytest.mark.parametrize("share", [90, 50, 0])
+def test_weights_hold_inside_and_at_the_gateway(world: Machine, share: int):
+    route(world, istio.weights("reviews", port=9080, v1=share, v2=100 - share))
+
+    inside = int(world.call(f"traffic.names('reviews:9080', {REQUESTS}).get('v1', 0)"))
+    outside = traffic.names(world.gateway, REQUESTS, headers={"Host": "reviews.example"})
+
+    assert traffic.within_five_sigma(inside, REQUESTS, share / 100)
+    assert traffic.within_five_sigma(outside["v1"], REQUESTS, share / 100)
+    assert sum(outside.values()) == REQUESTS
+
+
+def test_a_prefix_is_rewritten_inside_and_at_the_gateway(world: Machine):
+    match = [{"uri": {"prefix": "/old/"}}]
+    route(
+        world,
+        {
+            "match": match,
+            "rewrite": {"uri": "/new/"},
+            **istio.weights("reviews", port=9080, v1=100),
+        },
+        istio.weights("reviews", port=9080, v2=100),
+    )
+
+    for said in (
+        eval(world.call("traffic.get('reviews:9080', '/old/a?b=c')")),
+        traffic.get(world.gateway, "/old/a?b=c", {"Host": "reviews.example"}),
+    ):
+        assert (said[0], said[1]["path"], said[1]["name"]) == (200, "/new/a?b=c", "v1")
+    assert eval(world.call("traffic.get('reviews:9080', '/else')"))[1]["name"] == "v2"
+
+
+def test_registry_only_blocks_what_nobody_declared(world: Machine):
+    outside = world.pod(app="reviews", version="v1")["status"]["podIP"]
+    scope = {"hosts": ["./*"], "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
+    sidecar = istio.document(
+        "Sidecar",
+        "web",
+        {
+            "egress": [{"hosts": scope["hosts"]}],
+            "workloadSelector": {"labels": {"app": "web"}},
+            "outboundTrafficPolicy": scope["outboundTrafficPolicy"],
+        },
+    )
+    unknown = {"Host": "nobody.example"}
+    assert world.call(f"traffic.get('{outside}:9080', headers={unknown!r})[0]") == "200"
+
+    world.apply(sidecar)
+
+    assert world.call(f"traffic.get('{outside}:9080', headers={unknown!r})[0]") == "502"
+    world.run("delete", "sidecar", "web")
+
+
+def test_grpc_websocket_and_a_server_that_speaks_first_pass_the_pair(world: Machine):
+    route(world, istio.weights("reviews", port=9080, v2=100))
+
+    unary, stream = eval(world.call("traffic.grpc_echo('echo:9081', 'echo:9081', b'x', b'y')"))
+    assert unary in (b"v1:x", b"v2:x")
+    assert stream in ([b"v1:x", b"v1:y"], [b"v2:x", b"v2:y"])
+    assert world.call("traffic.websocket_echo('reviews:9080', 'reviews:9080', 'a')") == "['v2:a']"
+    greeting = world.call("traffic.tcp_echo('echo:9082')")
+    assert greeting.endswith("b'ping\\n')")
+    assert greeting.startswith("(b'hello from v")
+
+
+def test_an_upload_of_100_mb_passes_the_pair(world: Machine):
+    route(world, istio.weights("reviews", port=9080, v1=100))
+
+    assert world.call("traffic.upload('reviews:9080', 100_000_000)") == "(200, 100000000)"
+
+
+def test_40_kib_in_40_headers_pass_and_more_than_100_headers_do_not(world: Machine):
+    route(world, istio.weights("reviews", port=9080, v1=100))
+
+    assert world.call("traffic.headers('reviews:9080', 40, 1024)") == "[200, 200]"
+    assert world.call("traffic.headers('reviews:9080', 120, 10)") == "[431, 200]"
+    first, then = eval(world.call("traffic.headers_h2('echo:9081', 120)"))
+    assert (first != "OK", then) == (True, "OK")
+
+
+def test_a_call_to_itself_by_its_service_comes_in_through_the_front_door(world: Machine):
+    before = world.stats("http.inbound.*downstream_rq_total", app="web")
+
+    said = world.call("dict(traffic.names('web:9080', 5))")
+
+    assert said == "{'v1': 5}"
+    assert world.stats("http.inbound.*downstream_rq_total", app="web") - before == 5
+
+
+def test_access_logs_tell_what_happened_and_what_routed_it(world: Machine):
+    route(world, istio.weights("reviews", port=9080, v1=100))
+    world.call("traffic.get('reviews:9080', '/logged')")
+
+    def line() -> str:
+        lines = world.run("logs", "deployment/web-v1", "-c", "istio-proxy").splitlines()
+        return next((one for one in lines if "/logged" in one), "")
+
+    found = eventually(line, what="the sidecar logs the request")
+    for part in ("response_code", "response_flags", "duration", "upstream_host", "route_name"):
+        assert part in found
+    assert "VirtualService/default/reviews" in found
+    assert "request_id" in found
+
+
+def test_workers_are_as_many_as_the_limit_allows(world: Machine):
+    assert world.stats("^server.concurrency$", app="web") == 1
+
+
+def test_metrics_of_application_agent_and_envoy_are_one_page(world: Machine):
+    program = (
+        "import urllib.request as r; "
+        "print(r.urlopen('http://127.0.0.1:15020/stats/prometheus').read().decode())"
+    )
+    page = world.inside("web", sys.executable, "-c", program)
+
+    assert "envoy_server_live" in page
+    assert "plait_agent" in page

@@ -1,0 +1,200 @@
+"""A mesh on this machine that is hurt: killed parts, bad input, and what is left at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait.base import place as places
+from plait.base import processes
+from tests.support import istio, traffic
+from tests.support.envoy import eventually
+from tests.support.machine import Machine, deployment, directory, machine, service
+from tests.support.machine import processes as running
+from tests.support.netns import needs_root
+
+pytestmark = needs_root
+HOST = {"Host": "reviews.example"}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Machine]:
+    with machine() as found:
+        http = istio.weights("reviews", port=9080, v1=50, v2=50)
+        hosts = [istio.host("reviews"), "reviews.example"]
+        found.write(
+            "routing",
+            istio.virtual_service("reviews", http, hosts=hosts, gateways=["gw", "mesh"]),
+        )
+        eventually(lambda: traffic.get(found.gateway, headers=HOST)[0] == 200, what="a 200")
+        yield found
+
+
+def plane(world: Machine) -> int:
+    """The control plane's process."""
+    mesh = places.read(world.place.mesh, places.Mesh)
+    assert mesh is not None
+    return mesh.pid
+
+
+def agent(world: Machine) -> int:
+    """The agent's process."""
+    handle = places.read(world.place.agent, processes.Handle)
+    assert handle is not None
+    return handle.pid
+
+
+def test_a_killed_control_plane_fails_no_request_and_an_envoy_killed_then_comes_back(
+    world: Machine,
+):
+    with traffic.Load(world.gateway, headers=HOST) as load:
+        os.kill(plane(world), signal.SIGKILL)
+        eventually(lambda: load.sent > 600, what="requests without a control plane")
+    assert load.failures == []
+
+    proxy = _proxy_of(world, "istio-ingressgateway")
+    os.kill(_state(world, proxy).pid, signal.SIGKILL)
+    eventually(
+        lambda: traffic.get(world.gateway, headers=HOST)[0] == 200, 30, "the gateway is back"
+    )
+
+    assert world.up()
+    assert set(traffic.names(world.gateway, 40, headers=HOST)) == {"v1", "v2"}
+
+
+def test_a_killed_agent_is_followed_by_another_and_proxies_serve_on(world: Machine):
+    before = agent(world)
+    pids = {p: _state(world, p).pid for p in _proxies(world)}
+    with traffic.Load(world.gateway, headers=HOST) as load:
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: agent(world) != before and load.sent > 400, 30, "a new agent")
+
+    assert load.failures == []
+    eventually(lambda: _state(world, next(iter(pids))).ready, 30, "the new agent says so")
+    assert {p: _state(world, p).pid for p in pids} == pids
+
+
+def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(world: Machine):
+    name = world.pod(app="reviews", version="v1")["metadata"]["name"]
+    (pid,) = [p for p in running("tests.support.backend v1") if _in_pod(world, p, name)] or [0]
+    assert pid
+
+    os.kill(pid, signal.SIGKILL)
+
+    def restarts() -> int:
+        status = world.pod(app="reviews", version="v1")["status"]
+        return int(status["containerStatuses"][0]["restartCount"])
+
+    eventually(lambda: restarts() == 1, 30, "the restart is counted")
+    eventually(lambda: world.workloads()["reviews-v1"]["ready"] == 1, 30, "it is ready again")
+    eventually(lambda: traffic.names(world.gateway, 40, headers=HOST)["v1"] > 0, what="v1 answers")
+    assert "1" in world.run("get", "pods", "-l", "app=reviews,version=v1")
+
+
+def test_it_scales_up_and_down(world: Machine):
+    world.run("scale", "deployment/reviews-v2", "--replicas", "3", "--wait")
+    assert len(world.pods(app="reviews", version="v2")) == 3
+
+    world.run("scale", "deployment/reviews-v2", "--replicas", "1")
+    eventually(lambda: len(world.pods(app="reviews", version="v2")) == 1, 60, "two are gone")
+
+
+def test_everything_killed_comes_up_again_and_down_leaves_nothing():
+    before = traces()
+    with machine() as world:
+        top = str(world.data)
+        for pid in running(top):
+            os.kill(pid, signal.SIGKILL)
+
+        world.up()
+
+        assert traffic.get(world.gateway)[0] == 404
+        assert world.call("traffic.get('reviews:9080')[0]") == "200"
+        world.down()
+        assert running(top) == []
+        assert not world.data.exists()
+    assert traces() <= before
+
+
+def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
+    with directory() as top, socket.socket() as taken:
+        world = Machine(top)
+        taken.bind(("127.0.0.1", world.port))
+        taken.listen()
+        unmapped = deployment("stranger", {"app": "stranger"}, image="registry.test/stranger:1")
+        world.images["crash"] = {"command": ["sh", "-c", "echo cannot go on >&2; exit 3"]}
+        crashing = deployment("crashing", {"app": "crashing"}, image="crash")
+        world.images["idle"] = {"command": ["sleep", "600"]}
+        probe: dict[str, Any] = {"tcpSocket": {"port": 1}, "periodSeconds": 1}
+        silent = deployment("silent", {"app": "silent"}, image="idle", readinessProbe=probe)
+        world.write("gateway", istio.gateway("gw", (world.port, "HTTP")))
+        world.write("web", service("web", http=9080), world.backend("web"))
+        world.write("bad", unmapped, crashing, silent)
+        try:
+            said = world.up("--timeout", "25", ok=False)
+        finally:
+            world.down()
+
+    assert "web" in said
+    assert "images.toml" in said
+    assert '[images."registry.test/stranger' in said
+    assert "cannot go on" in said
+    assert "eadiness probe" in said
+    assert f"127.0.0.1:{world.port}" in said
+    assert "default/web-v1" in said
+    assert "1 of 1 ready" in said
+
+
+@pytest.mark.parametrize("missing", ["iptables-restore", "root"])
+def test_what_the_machine_lacks_is_said_in_one_line(missing: str):
+    with directory() as top:
+        world = Machine(top)
+        world.write("web", world.backend("web"))
+        bare = top / "bin"
+        bare.mkdir()
+        (bare / "ip").symlink_to("/usr/sbin/ip")
+        if missing == "root":
+            world.prefix = ("unshare", "--user")  # where we are nobody
+        else:
+            world.environment["PATH"] = str(bare)
+        said = world.up(ok=False)
+
+    assert len(said.strip().splitlines()) <= 2, said
+    assert "error:" in said
+    assert {"root": "root", "iptables-restore": "iptables"}[missing] in said
+
+
+def traces() -> set[str]:
+    namespaces = Path("/run/netns")
+    found = set(namespaces.iterdir()) if namespaces.exists() else set()
+    return {str(path) for path in found | set(Path("/dev/shm").glob("envoy_shared_memory_*"))}
+
+
+def _proxies(world: Machine) -> list[str]:
+    return [path.stem for path in world.place.specs.glob("*.json")]
+
+
+def _proxy_of(world: Machine, word: str) -> str:
+    return next(name for name in _proxies(world) if word[:10] in name)
+
+
+def _state(world: Machine, proxy: str) -> places.ProxyState:
+    state = places.read(world.place.state(proxy), places.ProxyState)
+    assert state is not None
+    return state
+
+
+def _in_pod(world: Machine, pid: int, name: str) -> bool:
+    proxy = places.identifier("default", name)
+    spec = places.read(world.place.spec(proxy), places.ProxySpec)
+    assert spec is not None
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(spec.network).st_ino
+    except OSError:
+        return False
