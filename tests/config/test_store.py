@@ -1,16 +1,20 @@
 import asyncio
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from plait.base.clock import ManualClock
 from plait.base.errors import ConflictError, ExpiredError, SourceUnavailableError, StoreError
 from plait.base.query import Drained, Query
 from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key, Origin
-from plait.config.ports import Batch, Fault
+from plait.config.ports import Batch, Change, Fault
 from plait.config.record import Write
+from plait.config.restore import Kinds
 from plait.config.store import Store, Tuning
 from tests.support.stores import (
     Said,
@@ -616,5 +620,48 @@ def test_a_stored_row_of_another_form_is_left_out_and_the_store_opens(tmp_path: 
         async with running(tmp_path) as store:
             assert [one.key.name for one in store.records("ConfigMap")] == ["kept"]
             assert store.engine.get(rejection, "d") is None
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "document", ["{", "[]", "{}", '{"metadata": 7}', '{"metadata": {"name": "spoiled"}}']
+)
+def test_a_stored_document_that_is_none_is_left_out_and_the_store_opens(
+    document: str, tmp_path: Path
+):
+    async def story() -> None:
+        async with running(tmp_path) as store:
+            await put(store, config_map("spoiled"))
+            await put(store, config_map("kept"))
+        database = sqlite3.connect(tmp_path / "plait.db")
+        sql = "UPDATE revisions SET document = ? WHERE name = 'spoiled'"
+        database.execute(sql, (document,))
+        database.commit()
+        database.close()
+        async with running(tmp_path) as store:
+            assert [one.key.name for one in store.records("ConfigMap")] == ["kept"]
+            assert told(await events(store)) == [("ADDED", "kept")]
+            await put(store, config_map("spoiled"))
+            assert len(store.records("ConfigMap")) == 2
+
+    asyncio.run(story())
+
+
+def test_a_stored_object_that_no_decoder_takes_is_shown_but_not_in_force(tmp_path: Path):
+    def decode(document: Mapping[str, Any], source: str) -> Change | None:
+        if document["metadata"]["name"] == "spoiled":
+            raise RuntimeError
+        return Kinds.known().decode(document, source)
+
+    async def story() -> None:
+        async with running(tmp_path) as store:
+            await put(store, config_map("kept"))
+            await put(store, config_map("spoiled"))
+        kinds = structs.replace(Kinds.known(), decode=decode)
+        store = await Store.open(tmp_path, ManualClock(), kinds=kinds)
+        found = {one.key.name: one.object is not None for one in store.records("ConfigMap")}
+        await store.close()
+        assert found == {"kept": True, "spoiled": False}
 
     asyncio.run(story())
