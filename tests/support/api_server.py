@@ -15,9 +15,12 @@ import aiohttp
 from msgspec import Struct
 
 from plait.base.clock import WallClock
+from plait.config.allocation import Allocation
 from plait.config.meta import Key, Origin
-from plait.config.ports import Batch, Change
+from plait.config.ports import Batch, Change, Runtime
+from plait.config.restore import Kinds
 from plait.config.store import Store
+from plait.controllers.run import Workloads
 from plait.serve.api import app
 from plait.serve.api.backend import Backend
 from plait.serve.api.pages import NoPages, Pages
@@ -111,17 +114,28 @@ class Said:
 
 @asynccontextmanager
 async def api(
-    home: Path, *, pages: Pages | None = None, sources: Sequence[Said] = ()
+    home: Path,
+    *,
+    pages: Pages | None = None,
+    sources: Sequence[Said] = (),
+    runtime: Runtime | None = None,
 ) -> AsyncIterator[Api]:
-    """A server with an empty store in memory, on a free port of loopback."""
-    store = await Store.open(None, WallClock())
+    """A server with an empty store in memory, on a free port of loopback.
+
+    With a `runtime` Deployments run on it.
+    """
+    store = await Store.open(
+        None, WallClock(), kinds=Kinds.known(Allocation()) if runtime else None
+    )
     pages = pages or NoPages()
     opened: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
     failed: Exception | None = None
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
         tasks = [group.create_task(store.run())]
         tasks += [group.create_task(store.feed(source)) for source in sources]
-        backend = Backend(store=store, pages=pages)
+        if runtime is not None:
+            tasks.append(group.create_task(Workloads(store, runtime, node="here").run()))
+        backend = Backend(store=store, pages=pages, runtime=runtime)
         serving = app.serve(backend, ["127.0.0.1:0"], ready=opened.set_result)
         tasks.append(group.create_task(serving))
         try:

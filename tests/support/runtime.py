@@ -94,17 +94,13 @@ class FakeRuntime:
         one = self._pods.get(pod)
         return one.status() if one else None
 
-    async def logs(
+    def logs(
         self, pod: Key, container: str, *, follow: bool, previous: bool, tail: int | None
     ) -> AsyncIterator[bytes]:
         one = self._found(pod, container)
         if previous and not one.restarts:
             raise LookupError(f"{pod}: {container} had no run before this one")
-        lines = one.said.splitlines(keepends=True)
-        for line in lines if tail is None else lines[len(lines) - tail :]:
-            yield line
-        if follow and not previous:
-            await one.gone.wait()
+        return one.lines(tail, follow=follow and not previous)
 
     def entry(self, pod: Key, container: str, command: Sequence[str]) -> Command:
         self._found(pod, container)
@@ -155,6 +151,13 @@ class _Run:
         self.problems: tuple[str, ...] = ()
         self.said = b"hello\n"
         self.gone = asyncio.Event()
+
+    async def lines(self, tail: int | None, *, follow: bool) -> AsyncIterator[bytes]:
+        lines = self.said.splitlines(keepends=True)
+        for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
+            yield line
+        if follow:
+            await self.gone.wait()
 
     def status(self) -> PodStatus:
         address = f"10.244.{self.number // 250}.{self.number % 250 + 2}"

@@ -23,10 +23,12 @@ from plait.serve.api import (
     deletes,
     discovery,
     guard,
+    logs,
     openapi,
     paths,
     plait_pages,
     reads,
+    scale,
     status,
     watch,
 )
@@ -35,7 +37,6 @@ from plait.serve.api.replies import reply
 from plait.serve.api.status import LIMIT, StatusError
 
 UNIX = "unix:"
-_SUBRESOURCES = ("", "status")
 _CLOSING = 2.0  # seconds that open requests have when the server stops
 
 _log = structlog.get_logger(__name__)
@@ -149,8 +150,8 @@ def _parsed(address: str) -> tuple[str, int]:
 
 async def _dispatch(backend: Backend, request: web.Request, group: str) -> web.StreamResponse:
     target = paths.target(group, request.match_info["version"], request.match_info["tail"])
-    if target.subresource not in _SUBRESOURCES:
-        raise status.no_resource()
+    if target.subresource not in ("", "status"):
+        return await _below(backend, target, request)
     if target.name:
         return await _one(backend, target, request)
     return await _many(backend, target, request)
@@ -168,6 +169,16 @@ async def _one(backend: Backend, target: paths.Target, request: web.Request) -> 
             return await deletes.delete(backend, target, request)
         case _:
             raise status.method_not_allowed()
+
+
+async def _below(
+    backend: Backend, target: paths.Target, request: web.Request
+) -> web.StreamResponse:
+    if target.subresource not in discovery.SUBRESOURCES.get(target.kind.table, {}):
+        raise status.no_resource()
+    if target.subresource == "log":
+        return await logs.logs(backend, target, request)
+    return await scale.scale(backend, target, request)
 
 
 async def _many(backend: Backend, target: paths.Target, request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct, structs
 
 from plait.base.errors import StoreError
+from plait.config.record import CONTROLLER
 from plait.serve.api import bodies, selectors, status
 from plait.serve.api.backend import BUILT_IN, NAMESPACE, Backend, is_stored
 from plait.serve.api.forms import Printer
@@ -18,6 +19,7 @@ from plait.serve.api.replies import reply
 from plait.serve.api.writes import API, Writer, refused
 
 _DELETES = (bodies.JSON, bodies.YAML)
+_OURS = (API, CONTROLLER)
 
 
 class _Preconditions(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -28,6 +30,7 @@ class _Preconditions(Struct, frozen=True, kw_only=True, rename="camel"):
 class _DeleteOptions(Struct, frozen=True, kw_only=True, rename="camel"):
     preconditions: _Preconditions = _Preconditions()
     dry_run: tuple[str, ...] | None = None
+    grace_period_seconds: int | None = None
 
 
 async def delete(backend: Backend, target: Target, request: web.Request) -> web.Response:
@@ -48,14 +51,14 @@ async def delete(backend: Backend, target: Target, request: web.Request) -> web.
             raise status.StatusError(403, "Forbidden", told, status.details(NAMESPACE, target.name))
         records = [*backend.content(target.name), *records]
     try:
-        left = await writer.delete(records)
+        left = await writer.delete(records, grace=wanted.grace_period_seconds)
     except StoreError as error:
         raise refused(error, target, target.name) from error
     heir = left[-1] if left else None
     if heir is None:
         uid = old.document["metadata"].get("uid", "")
         return reply(status.success(target.kind, target.name, uid))
-    if heir.document["metadata"].get("deletionTimestamp") or heir.source == API:
+    if heir.document["metadata"].get("deletionTimestamp") or heir.source in _OURS:
         return reply(backend.rendered(heir, target.api_version))
     # clients that wait for the object to go must not take the one that is back for it
     told = f"{heir.key} is still defined by {heir.source} ({heir.origin}), which is in force now"
@@ -71,10 +74,11 @@ async def delete_many(backend: Backend, target: Target, request: web.Request) ->
     query = request.query
     selector = selectors.parse(query.get("labelSelector", ""), query.get("fieldSelector", ""))
     records = selected(backend, target, selector)
-    ours = [record for record in records if record.source == API]
+    ours = [record for record in records if record.source in _OURS]
     told = [f"{r.key} is defined by {r.source} ({r.origin})" for r in records if r not in ours]
     try:
-        await Writer(backend=backend, target=target, options=asked).delete(ours)
+        writer = Writer(backend=backend, target=target, options=asked)
+        await writer.delete(ours, grace=wanted.grace_period_seconds)
     except StoreError as error:
         raise refused(error, target, target.name) from error
     metadata = {"resourceVersion": str(backend.store.revision)}
@@ -84,7 +88,8 @@ async def delete_many(backend: Backend, target: Target, request: web.Request) ->
 
 async def _delete_options(request: web.Request) -> _DeleteOptions:
     if not request.can_read_body:
-        return _DeleteOptions()
+        grace = request.query.get("gracePeriodSeconds", "")
+        return _DeleteOptions(grace_period_seconds=int(grace) if grace.isdecimal() else None)
     body = await bodies.read(request, _DELETES)
     try:
         return msgspec.convert(body.value, _DeleteOptions)

@@ -6,12 +6,31 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version as package_version
 from typing import Any
 
+from msgspec import Struct
+
 from plait.config.catalog import KINDS, Kind
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
+
+class Below(Struct, frozen=True, kw_only=True):
+    """A part of an object with a path of its own, and the kind of what is read there."""
+
+    group: str
+    version: str
+    kind: str
+    verbs: tuple[str, ...]
+
+
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
+_SCALE = Below(group="autoscaling", version="v1", kind="Scale", verbs=tuple(_STATUS_VERBS))
+SUBRESOURCES: Mapping[str, Mapping[str, Below]] = {
+    "Pod": {"log": Below(group="", version="v1", kind="Pod", verbs=("get",))},
+    "Deployment": {"scale": _SCALE},
+    "ReplicaSet": {"scale": _SCALE},
+}
+"""What some tables have below an object, beside its status."""
 _ALL = ("pods", "services", "deployments", "replicasets")  # what ``kubectl get all`` gets
 _MINOR = "37"  # of the Kubernetes whose API this follows
 
@@ -135,7 +154,22 @@ def _plain(kind: Kind) -> list[dict[str, Any]]:
         "kind": kind.kind,
         "verbs": _STATUS_VERBS,
     }
-    return [resource, below]
+    return [resource, *_more(kind), below]
+
+
+def _more(kind: Kind) -> list[dict[str, Any]]:
+    """The other subresources in plain form."""
+    return [
+        {
+            "name": f"{kind.plural}/{name}",
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            **({"group": found.group, "version": found.version} if found.group else {}),
+            "kind": found.kind,
+            "verbs": list(found.verbs),
+        }
+        for name, found in SUBRESOURCES.get(kind.table, {}).items()
+    ]
 
 
 def _aggregated(name: str) -> dict[str, Any]:
@@ -161,7 +195,19 @@ def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
         "singularResource": kind.singular,
         "verbs": _VERBS,
         "subresources": [
-            {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS}
+            *(
+                {
+                    "subresource": below,
+                    "responseKind": {
+                        "group": one.group,
+                        "version": one.version,
+                        "kind": one.kind,
+                    },
+                    "verbs": list(one.verbs),
+                }
+                for below, one in SUBRESOURCES.get(kind.table, {}).items()
+            ),
+            {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS},
         ],
     }
     if kind.short:

@@ -14,9 +14,14 @@ def reply(value: Any, code: int = 200, warnings: Sequence[str] = ()) -> web.Resp
     answer = web.Response(
         body=msgspec.json.encode(value) + b"\n", status=code, content_type="application/json"
     )
+    warned(answer, warnings)
+    return answer
+
+
+def warned(answer: web.StreamResponse, warnings: Sequence[str]) -> None:
+    """Add what the client should be told."""
     for text in warnings:
         answer.headers.add("Warning", f"299 - {_quoted(text)}")
-    return answer
 
 
 def _quoted(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from plait.config.record import seconds
+from plait.serve.api import pod_cells
 
 Cell = Callable[[Mapping[str, Any]], Any]
 
@@ -99,20 +100,20 @@ def _external(document: Mapping[str, Any]) -> str:
     return ",".join(spec.get("externalIPs") or ()) or "<none>"
 
 
-def _pod_ready(document: Mapping[str, Any]) -> str:
-    states = document.get("status", {}).get("containerStatuses") or ()
-    total = len(document.get("spec", {}).get("containers") or ())
-    return f"{sum(bool(s.get('ready')) for s in states)}/{total}"
-
-
-def _restarts(document: Mapping[str, Any]) -> str:
-    states = document.get("status", {}).get("containerStatuses") or ()
-    return str(sum(int(s.get("restartCount", 0)) for s in states))
-
-
 def _replicas(document: Mapping[str, Any]) -> str:
     ready = document.get("status", {}).get("readyReplicas", 0)
     return f"{ready}/{document.get('spec', {}).get('replicas', 1)}"
+
+
+def _each_container(field: str) -> Cell:
+    """A field of each container of a template."""
+
+    def cell(document: Mapping[str, Any]) -> str:
+        template = document.get("spec", {}).get("template", {})
+        containers = template.get("spec", {}).get("containers") or ()
+        return ",".join(str(one.get(field, "")) for one in containers)
+
+    return cell
 
 
 def _slice_ports(document: Mapping[str, Any]) -> str:
@@ -140,6 +141,10 @@ _IN_MESH = (
     _wide("In Force", condition("Delivered")),
 )
 
+_CONTAINERS = (
+    _wide("Containers", _each_container("name")),
+    _wide("Images", _each_container("image")),
+)
 _ROUTES = (_text("Hostnames", "spec.hostnames"),)
 
 _COLUMNS: Mapping[str, tuple[Column, ...]] = {
@@ -175,9 +180,9 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ),
     ),
     "Pod": (
-        Column(name="Ready", cell=_pod_ready),
-        _text("Status", "status.phase", "Unknown"),
-        Column(name="Restarts", cell=_restarts),
+        Column(name="Ready", cell=pod_cells.ready),
+        Column(name="Status", cell=pod_cells.word),
+        Column(name="Restarts", cell=pod_cells.restarts),
         _wide("IP", at("status.podIP", "<none>")),
         _wide("Node", at("spec.nodeName", "<none>")),
     ),
@@ -185,12 +190,15 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column(name="Ready", cell=_replicas),
         Column(name="Up-to-date", cell=at("status.updatedReplicas", 0), kind="integer"),
         Column(name="Available", cell=at("status.availableReplicas", 0), kind="integer"),
+        *_CONTAINERS,
         _wide("Selector", _selector("spec.selector.matchLabels")),
     ),
     "ReplicaSet": (
         Column(name="Desired", cell=at("spec.replicas", 1), kind="integer"),
         Column(name="Current", cell=at("status.replicas", 0), kind="integer"),
         Column(name="Ready", cell=at("status.readyReplicas", 0), kind="integer"),
+        *_CONTAINERS,
+        _wide("Selector", _selector("spec.selector.matchLabels")),
     ),
     "EndpointSlice": (
         _text("AddressType", "addressType"),

@@ -9,14 +9,19 @@ from typing import Any
 from msgspec import Struct, structs
 
 from plait.base.errors import ConflictError, StoreError
+from plait.config.kinds.pod import Pod
+from plait.config.meta import Object
 from plait.config.ports import Change
-from plait.config.record import Record, Write, content, timestamp
+from plait.config.record import CONTROLLER, Record, Write, content, timestamp
 from plait.serve.api import admission, ownership, status
 from plait.serve.api.backend import BUILT_IN, NAMESPACE, Backend, is_stored
 from plait.serve.api.paths import Options, Target
 
 API = "api"
 """Name of the source that writes of this API belong to."""
+
+_WRITTEN = (API, CONTROLLER)  # what this API may change: controllers' objects in their name
+_GRACE = 30  # seconds that a Pod has to end where it does not say
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -78,8 +83,14 @@ class Writer(Struct, frozen=True, kw_only=True):
             raise ConflictError(f"{change.key} was deleted at the same time")
         return Written(record=record, warnings=warnings)
 
-    async def delete(self, records: Sequence[Record]) -> tuple[Record | None, ...]:
-        """Delete records together; what finalizers hold is marked instead.
+    async def delete(
+        self, records: Sequence[Record], *, grace: int | None = None
+    ) -> tuple[Record | None, ...]:
+        """Delete records together; what finalizers hold, and Pods that run, are marked instead.
+
+        Args:
+            records: of one kind, or of all that is in a namespace.
+            grace: seconds that Pods have to end; None: as they say.
 
         Returns:
             For each record what is in force afterwards.
@@ -89,17 +100,20 @@ class Writer(Struct, frozen=True, kw_only=True):
         """
         if self.options.dry_run:
             return tuple(None if not _finalizers(r.document) else r for r in records)
-        writes = [self._deletion(record) for record in records]
+        writes = [self._deletion(record, grace) for record in records]
         return await self._commit(writes) if writes else ()
 
-    def _deletion(self, record: Record) -> Write:
-        if not _finalizers(record.document):
+    def _deletion(self, record: Record, grace: int | None) -> Write:
+        runs = self._runs(record)
+        if not _finalizers(record.document) and not runs:
             return self._write(None, record.revision, record)
+        seconds = _grace(record, grace) if runs else 0
         metadata = record.document["metadata"]
-        if metadata.get("deletionTimestamp"):
+        before = metadata.get("deletionGracePeriodSeconds")
+        if metadata.get("deletionTimestamp") and (before is None or before <= seconds):
             return self._write(self._restated(record, record.document), record.revision)
-        now = timestamp(self.backend.store.clock.now())
-        marks = {"deletionTimestamp": now, "deletionGracePeriodSeconds": 0}
+        end = timestamp(self.backend.store.clock.now() + seconds)
+        marks = {"deletionTimestamp": end, "deletionGracePeriodSeconds": seconds}
         document = {**record.document, "metadata": {**metadata, **marks}}
         return self._write(self._restated(record, document), record.revision)
 
@@ -114,8 +128,13 @@ class Writer(Struct, frozen=True, kw_only=True):
 
     def _write(self, change: Change | None, expect: int | None, of: Record | None = None) -> Write:
         key = change.key if change else of.key if of else self.target.key
+        held = self.backend.store.record(key)
         return Write(
-            key=key, change=change, source=API, manager=self.options.manager, expect=expect
+            key=key,
+            change=change,
+            source=CONTROLLER if held and held.source == CONTROLLER else API,
+            manager=self.options.manager,
+            expect=expect,
         )
 
     async def _commit(self, writes: Sequence[Write]) -> tuple[Record | None, ...]:
@@ -138,7 +157,7 @@ class Writer(Struct, frozen=True, kw_only=True):
                 f'namespace "{namespace}" has no Namespace object; plait needs none, '
                 "a cluster would refuse this"
             )
-        others = [r for r in (old, *self._others(name)) if r is not None and r.source != API]
+        others = [r for r in (old, *self._others(name)) if r and r.source not in _WRITTEN]
         if any(is_stored(r) for r in others) and _differs(others[0].document, value):
             other = others[0]
             told.append(
@@ -172,8 +191,15 @@ class Writer(Struct, frozen=True, kw_only=True):
             raise status.invalid(self.target.kind, old.key.name, [cause])
 
     def _is_released(self, value: dict[str, Any], old: Record | None) -> bool:
-        deleted = old is not None and old.document["metadata"].get("deletionTimestamp")
+        if old is None or self._runs(old):
+            return False
+        deleted = old.document["metadata"].get("deletionTimestamp")
         return bool(deleted) and not _finalizers(value)
+
+    def _runs(self, record: Record) -> bool:
+        """Whether it is a Pod that somebody ends and then takes away."""
+        is_pod = (record.key.group, record.key.kind) == ("", "Pod")
+        return is_pod and self.backend.runtime is not None and record.source in _WRITTEN
 
     async def _release(self, old: Record, change: Change, warnings: tuple[str, ...]) -> Written:
         """The last finalizer is gone: the object goes as well."""
@@ -210,6 +236,15 @@ def refused(error: StoreError, target: Target, name: str) -> status.StatusError:
     if isinstance(error, ConflictError):
         return status.conflict(target.kind, name, str(error))
     return status.full(str(error))
+
+
+def _grace(record: Record, asked: int | None) -> int:
+    """Seconds that a Pod has to end."""
+    if asked is not None:
+        return max(0, asked)
+    found: Object[Pod] | None = record.object
+    seconds = found.spec.spec.termination_grace_period_seconds if found else None
+    return _GRACE if seconds is None else seconds
 
 
 def _finalizers(document: dict[str, Any]) -> list[str]:
