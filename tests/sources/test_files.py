@@ -1,10 +1,7 @@
 import asyncio
-import codecs
-import os
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +14,10 @@ from plait.config.ports import Batch
 from plait.config.record import EventType
 from plait.sources.files import SETTLE, Content, Files, difference, merged, parsed, updated
 from plait.sources.tree import Look, look, lost
+from tests.support.permissions import nobodys_place
 from tests.support.stores import broken, config_map, entry, running
 
 PATIENCE = 20.0
-NOBODY = 65534
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Be a user whom permissions bind, where the tests run as root."""
-    codecs.lookup("utf-8-sig")  # is read from a file of Python that root alone may read
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
-@pytest.fixture
-def open_place() -> Iterator[Path]:
-    """A directory that `as_nobody` may use; pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory() as name:
-        if os.geteuid() == 0:
-            os.chown(name, NOBODY, NOBODY)
-        yield Path(name)
 
 
 def text(*documents: dict[str, Any]) -> str:
@@ -305,47 +280,47 @@ def test_a_file_that_is_no_text_is_a_fault_of_its_own(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["b.yaml", "sub"])
-def test_what_may_not_be_read_keeps_its_objects_and_the_others_go_on(name: str, open_place: Path):
-    async def main():
-        with as_nobody():
-            (open_place / "sub").mkdir()
-            (open_place / "a.yaml").write_text(text(config_map("x")))
-            (open_place / "b.yaml").write_text(text(config_map("w")))
-            (open_place / "sub" / "c.yaml").write_text(text(config_map("z")))
-            async with watching(open_place) as following:
-                assert names(await following()) == ["x", "w", "z"]
-                forbidden = open_place / name
-                forbidden.chmod(0)
-                batch = await following()
-                assert batch.changes == ()
-                assert [fault.origin.locator for fault in batch.faults] == [name]
-                assert "cannot be read: Permission denied" in batch.faults[0].problem
-                (open_place / "a.yaml").write_text(text(config_map("x", "2")))
-                assert names(await following()) == ["x"]
-                forbidden.chmod(0o755)
-                batch = await following()
-                assert (batch.changes, batch.faults) == ((), ())
+def test_what_may_not_be_read_keeps_its_objects_and_the_others_go_on(name: str):
+    async def main(place: Path):
+        (place / "sub").mkdir()
+        (place / "a.yaml").write_text(text(config_map("x")))
+        (place / "b.yaml").write_text(text(config_map("w")))
+        (place / "sub" / "c.yaml").write_text(text(config_map("z")))
+        async with watching(place) as following:
+            assert names(await following()) == ["x", "w", "z"]
+            forbidden = place / name
+            forbidden.chmod(0)
+            batch = await following()
+            assert batch.changes == ()
+            assert [fault.origin.locator for fault in batch.faults] == [name]
+            assert "cannot be read: Permission denied" in batch.faults[0].problem
+            (place / "a.yaml").write_text(text(config_map("x", "2")))
+            assert names(await following()) == ["x"]
+            forbidden.chmod(0o755)
+            batch = await following()
+            assert (batch.changes, batch.faults) == ((), ())
 
-    asyncio.run(main())
+    with nobodys_place() as place:
+        asyncio.run(main(place))
 
 
 @pytest.mark.parametrize("name", ["b.yaml", "sub", "sub/c.yaml"])
-def test_what_may_not_be_read_at_a_start_stays_as_it_was_stored(name: str, open_place: Path):
-    async def main():
-        with as_nobody():
-            (open_place / "mesh" / "sub").mkdir(parents=True)
-            (open_place / "mesh" / "b.yaml").write_text(text(config_map("w")))
-            (open_place / "mesh" / "sub" / "c.yaml").write_text(text(config_map("z")))
-            async with running(open_place / "data", Files(open_place / "mesh")) as store:
-                await store.ready.wait()
-            (open_place / "mesh" / name).chmod(0)
-            async with running(open_place / "data", Files(open_place / "mesh")) as store:
-                await store.ready.wait()
-                assert [record.key.name for record in store.records("ConfigMap")] == ["w", "z"]
-                assert [fault.origin.locator for fault in store.faults["files"]] == [name]
-            (open_place / "mesh" / name).chmod(0o755)
+def test_what_may_not_be_read_at_a_start_stays_as_it_was_stored(name: str):
+    async def main(place: Path):
+        (place / "mesh" / "sub").mkdir(parents=True)
+        (place / "mesh" / "b.yaml").write_text(text(config_map("w")))
+        (place / "mesh" / "sub" / "c.yaml").write_text(text(config_map("z")))
+        async with running(place / "data", Files(place / "mesh")) as store:
+            await store.ready.wait()
+        (place / "mesh" / name).chmod(0)
+        async with running(place / "data", Files(place / "mesh")) as store:
+            await store.ready.wait()
+            assert [record.key.name for record in store.records("ConfigMap")] == ["w", "z"]
+            assert [fault.origin.locator for fault in store.faults["files"]] == [name]
+        (place / "mesh" / name).chmod(0o755)
 
-    asyncio.run(main())
+    with nobodys_place() as place:
+        asyncio.run(main(place))
 
 
 def test_a_folder_that_was_removed_takes_its_objects_away(tmp_path: Path):
