@@ -81,11 +81,7 @@ def test_a_killed_agent_is_followed_by_another_and_proxies_serve_on(world: Machi
 
 
 def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(world: Machine):
-    name = world.pod(app="reviews", version="v1")["metadata"]["name"]
-    (pid,) = [p for p in running("tests.support.backend v1") if _in_pod(world, p, name)] or [0]
-    assert pid
-
-    os.kill(pid, signal.SIGKILL)
+    os.kill(world.program(world.pod(app="reviews", version="v1")), signal.SIGKILL)
 
     def restarts() -> int:
         status = world.pod(app="reviews", version="v1")["status"]
@@ -103,6 +99,43 @@ def test_it_scales_up_and_down(world: Machine):
 
     world.run("scale", "deployment/reviews-v2", "--replicas", "1")
     eventually(lambda: len(world.pods(app="reviews", version="v2")) == 1, 60, "two are gone")
+
+
+def test_a_restart_replaces_the_pods_and_fails_no_request(world: Machine):
+    before = {pod["metadata"]["name"] for pod in world.pods(app="reviews", version="v1")}
+    with traffic.Load(world.gateway, headers=HOST) as load:
+        said = world.run("restart", "deployment/reviews-v1", "--wait")
+        eventually(lambda: load.sent > 400, what="requests meanwhile")
+
+    after = {pod["metadata"]["name"] for pod in world.pods(app="reviews", version="v1")}
+    assert "deployment.apps/reviews-v1 restarted" in said
+    assert len(after) == 1
+    assert not before & after
+    assert load.failures == []
+
+
+def test_commands_and_logs_of_workloads(world: Machine):
+    name = world.pod(app="web")["metadata"]["name"]
+
+    assert world.run("exec", name, "--", "hostname").strip() == name
+    assert world.run("exec", "deployment/web-v1", "--", "sh", "-c", "exit 7", ok=False) == ""
+    assert "ready" in world.run("logs", "deployment/web-v1")
+    assert world.run("logs", name, "--tail", "1").count("\n") <= 1
+    assert "there is no deployment.apps/nobody" in world.run("logs", "deploy/nobody", ok=False)
+    assert 'no container "nobody"' in world.run(
+        "exec", name, "-c", "nobody", "--", "true", ok=False
+    )
+    assert "plait scale" in _without_pods(world)
+
+
+def _without_pods(world: Machine) -> str:
+    """What logs of a workload say that was scaled to nothing."""
+    world.run("scale", "deployment/reviews-v2", "--replicas", "0", "--wait")
+    try:
+        eventually(lambda: not world.pods(app="reviews", version="v2"), 30, "the Pod is gone")
+        return world.run("logs", "deployment/reviews-v2", ok=False)
+    finally:
+        world.run("scale", "deployment/reviews-v2", "--replicas", "1", "--wait")
 
 
 def test_everything_killed_comes_up_again_and_down_leaves_nothing():
@@ -188,13 +221,3 @@ def _state(world: Machine, proxy: str) -> places.ProxyState:
     state = places.read(world.place.state(proxy), places.ProxyState)
     assert state is not None
     return state
-
-
-def _in_pod(world: Machine, pid: int, name: str) -> bool:
-    proxy = places.identifier("default", name)
-    spec = places.read(world.place.spec(proxy), places.ProxySpec)
-    assert spec is not None
-    try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(spec.network).st_ino
-    except OSError:
-        return False

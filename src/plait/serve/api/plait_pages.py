@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from plait.config.catalog import KINDS
+from plait.config.meta import Key
 from plait.serve import workloads
 from plait.serve.api import status
 from plait.serve.api.backend import Backend
@@ -37,6 +39,7 @@ def routes(backend: Backend) -> list[web.RouteDef]:
         web.get(f"{ROOT}/why/resource", shown.why_resource),
         web.get(f"{ROOT}/delivered", shown.delivered),
         web.get(f"{ROOT}/workloads", shown.workloads),
+        web.get(f"{ROOT}/pods/{{namespace}}/{{name}}/entry", shown.entry),
     ]
 
 
@@ -86,6 +89,23 @@ class _Shown:
         del request
         backend = self._backend
         return reply(workloads.page(backend.store, backend.place, backend.runtime))
+
+    async def entry(self, request: web.Request) -> web.Response:
+        """How to start a command inside a container, for who is on this machine."""
+        runtime = self._backend.runtime
+        if runtime is None:
+            raise status.bad_request("no Pods run here; in a cluster use kubectl exec")
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        words = request.query.getall("command", [])
+        if not words:
+            raise status.bad_request("a command is needed")
+        pod = KINDS["Pod"].key(namespace, name)
+        container = request.query.get("container") or _first_container(self._backend, pod)
+        try:
+            found = runtime.entry(pod, container, words)
+        except LookupError as error:
+            raise status.StatusError(404, "NotFound", str(error)) from error
+        return reply({"command": found.launcher(), "uid": os.geteuid()})
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         return await self._page(request, "status", self._pages.status)
@@ -137,6 +157,13 @@ class _Shown:
             return await _stream(request, wake, page)
         finally:
             stop()
+
+
+def _first_container(backend: Backend, key: Key) -> str:
+    """The container that is meant where none is named; empty: there is none."""
+    record = backend.store.record(key)
+    containers = record.object.spec.spec.containers if record and record.object else ()
+    return str(containers[0].name) if containers else ""
 
 
 async def _stream(

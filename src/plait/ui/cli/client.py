@@ -119,6 +119,18 @@ class Client:
                 if line.startswith((b"{", b"[")):
                     yield json.loads(line)
 
+    def stream(self, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """The lines of a text as they come, for as long as it takes.
+
+        Raises:
+            ClickException: as `ask`.
+        """
+        with self._answered(_Request("GET", path, None, query, None, patience=None)) as response:
+            if response.status >= http.HTTPStatus.BAD_REQUEST:
+                raise RefusedError(self._read(response))
+            while line := response.readline():
+                yield line
+
     def resources(self) -> list[Resource]:
         """Every kind that the API serves, in its preferred version."""
         if self._resources is None:
@@ -160,7 +172,7 @@ class Client:
     @contextmanager
     def _answered(self, asked: _Request) -> Iterator[http.client.HTTPResponse]:
         connection = self._connection(asked.patience)
-        full = asked.path + (f"?{urlencode(asked.query)}" if asked.query else "")
+        full = asked.path + (f"?{urlencode(asked.query, doseq=True)}" if asked.query else "")
         data = None if asked.body is None else json.dumps(asked.body)
         sent = {"Content-Type": "application/json", "Accept": "application/json"}
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from plait.ui.cli import common, output, proxies
+from plait.ui.cli.client import Client
 
 _EXAMPLE = """
 Examples: plait status · plait status --watch · plait status --exit-code -o json
@@ -21,14 +22,14 @@ Examples: plait status · plait status --watch · plait status --exit-code -o js
 @click.option("-w", "--watch", is_flag=True, help="Print again whenever something changes.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything is not as it should be.")
 def command(form: str, watch: bool, exit_code: bool) -> None:
-    """A line for each proxy, then each object, file and query with a problem."""
+    """A line for each workload and proxy, then each object, file and query with a problem."""
     api = common.client()
     if watch:
         for page in api.follow("/plait/v1/status", {}):
-            _print(page, form)
+            _print(page | _running(api), form)
             click.echo()
         raise click.ClickException("the control plane ended the watch")
-    page = api.ask("GET", "/plait/v1/status").body
+    page = api.ask("GET", "/plait/v1/status").body | _running(api)
     _print(page, form)
     if exit_code and _is_troubled(page):
         raise SystemExit(1)
@@ -38,6 +39,12 @@ def _print(page: dict[str, Any], form: str) -> None:
     if form != "table":
         click.echo(output.data(page, form))
         return
+    if page["workloads"]:
+        rows = [_workload(one) for one in page["workloads"]]
+        click.echo(output.table(["WORKLOAD", "READY", "RESTARTS", "STATUS"], rows))
+        for door in page["doors"]:
+            click.echo(f"http://{door['address']}   {_door(door)}")
+        click.echo()
     if page["proxies"]:
         rows = [_row(proxy) for proxy in page["proxies"]]
         click.echo(output.table(["PROXY", "ROLE", "STATUS", "SINCE", "REVISION", "DETAIL"], rows))
@@ -45,6 +52,34 @@ def _print(page: dict[str, Any], form: str) -> None:
         click.echo("no proxy is connected")
     for line in _troubles(page):
         click.echo(line)
+
+
+def _running(api: Client) -> dict[str, Any]:
+    """The page of workloads."""
+    found: dict[str, Any] = api.ask("GET", "/plait/v1/workloads").body
+    return found
+
+
+def _workload(one: dict[str, Any]) -> list[Any]:
+    restarts = sum(instance["restarts"] for instance in one["instances"])
+    said = [_said(instance) for instance in one["instances"] if not instance["ready"]]
+    state = one["message"] or "; ".join(said) or ("Running" if one["desired"] else "Scaled to 0")
+    return [
+        f"{one['namespace']}/{one['name']}",
+        f"{one['ready']}/{one['desired']}",
+        restarts,
+        state,
+    ]
+
+
+def _said(instance: dict[str, Any]) -> str:
+    if instance["reason"]:
+        return f"{instance['reason']}: {instance['message']}"
+    return str(instance["message"] or instance["phase"])
+
+
+def _door(door: dict[str, Any]) -> str:
+    return "open" if door["open"] else door["problem"] or "opening"
 
 
 def _row(proxy: dict[str, Any]) -> list[Any]:
@@ -80,5 +115,6 @@ def _troubles(page: dict[str, Any]) -> Iterator[str]:
 def _is_troubled(page: dict[str, Any]) -> bool:
     errors = [f for one in page["objects"] for f in one["findings"] if f["severity"] == "error"]
     refused = any(one["rejections"] for one in page["objects"])
-    late = any(proxies.late(proxy) for proxy in page["proxies"])
+    down = any(one["ready"] < one["desired"] for one in page["workloads"])
+    late = down or any(proxies.late(proxy) for proxy in page["proxies"])
     return bool(errors or refused or late or page["faults"] or page["failures"] or page["store"])
