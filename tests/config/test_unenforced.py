@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 import plait
 from plait.config import catalog, codec, unenforced
@@ -147,3 +148,42 @@ def test_what_is_enforced_is_not_warned_of(text: str):
 
     assert isinstance(found, Change)
     assert found.problems == ()
+
+
+POD = """\
+containers:
+- {name: a, image: i, imagePullPolicy: Always, securityContext: {runAsUser: 7, privileged: true}}
+- name: b
+  image: i
+  resources: {limits: {cpu: 1}}
+  volumeMounts: [{name: v, mountPath: /v, readOnly: true}]
+securityContext: {runAsUser: 7, fsGroup: 7}
+tolerations: [{key: a}]
+automountServiceAccountToken: false
+volumes:
+- {name: v, persistentVolumeClaim: {claimName: c}}
+- {name: w, emptyDir: {}}
+"""
+
+
+@pytest.mark.parametrize(("kind", "above"), [("Pod", "spec"), ("Deployment", "spec.template.spec")])
+def test_what_of_a_pod_has_no_effect_on_one_machine_is_said(kind: str, above: str):
+    spec = yaml.safe_load(POD)
+    whole = spec if kind == "Pod" else {"selector": {"matchLabels": {"a": "b"}}}
+    if kind == "Deployment":
+        whole["template"] = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
+    version = catalog.KINDS[kind].api_version
+    document = {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}, "spec": whole}
+
+    found = codec.decode(document)
+
+    assert isinstance(found, Change)
+    assert {problem.code for problem in found.problems} == {"PLT1007"}
+    assert {problem.path.removeprefix(f"{above}.") for problem in found.problems} == {
+        "containers[0].securityContext.privileged",
+        "containers[1].resources",
+        "containers[1].volumeMounts[0].readOnly",
+        "securityContext.fsGroup",
+        "tolerations",
+        "volumes[0].persistentVolumeClaim",
+    }

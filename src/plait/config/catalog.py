@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from plait.config import indexes, injection
+from plait.config import indexes, injection, pod_fields
 from plait.config.kinds import (
     core,
     destination_rule,
@@ -292,6 +292,7 @@ _POD: Final = Kind(
     spec=pod.Pod,
     body="",
     indexes={**_OWNED, "address": indexes.pod_address, "gateway": injection.gateways},
+    unenforced=pod_fields.unenforced("spec"),
 )
 
 _ENDPOINT_SLICE: Final = Kind(
@@ -315,6 +316,7 @@ _DEPLOYMENT: Final = Kind(
     short=("deploy",),
     spec=workloads.Deployment,
     indexes=_OWNED,
+    unenforced=pod_fields.unenforced("template.spec"),
 )
 
 _REPLICA_SET: Final = Kind(
@@ -326,6 +328,7 @@ _REPLICA_SET: Final = Kind(
     short=("rs",),
     spec=workloads.ReplicaSet,
     indexes=_OWNED,
+    unenforced=pod_fields.unenforced("template.spec"),
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
