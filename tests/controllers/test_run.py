@@ -222,6 +222,7 @@ def test_a_service_has_the_endpoints_of_its_pods():
         await found.until(lambda: [ready for _, ready in addresses(found)] == [True, True])
         (slice_,) = found.records("EndpointSlice")
         before = slice_.revision
+        assert slice_.document["addressType"] == "IPv4"
         assert slice_.document["ports"] == [{"name": "http", "port": 8080}]
         target = slice_.document["endpoints"][0]["targetRef"]
         assert target["name"] in found.names("Pod")

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from msgspec import structs
 
 from plait.config import codec, shapes
+from plait.config.kinds.discovery import EndpointSlice
 from plait.config.kinds.pod import Pod, PodStatus
 from plait.config.meta import Key, Object, Origin
 from plait.config.ports import Change
@@ -68,15 +69,18 @@ def _write(action: Action, look: Look, now: float) -> Write | None:
 
 
 def _put(wanted: Object[Any], before: Record | None) -> Write:
+    document = codec.encode(wanted)
+    if isinstance(wanted.spec, EndpointSlice):
+        document["addressType"] = wanted.spec.address_type  # never left out in Kubernetes
     if before is not None:
-        return _kept(before, codec.encode(wanted), wanted)
+        return _kept(before, document, wanted)
     return Write(
         key=wanted.key,
         change=Change(
             key=wanted.key,
             origin=Origin(source=CONTROLLER),
             object=wanted,
-            document=codec.encode(wanted),
+            document=document,
         ),
         source=CONTROLLER,
         manager=MANAGER,
