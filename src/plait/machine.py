@@ -43,7 +43,7 @@ async def keep_agent(place: Place, xds: str, environment: Mapping[str, str]) -> 
         agent = await asyncio.to_thread(_agent, place, xds, environment)
         code = await agent.wait()
         failures = 1 if time() - started > _STEADY else failures + 1
-        _log.warning("agent ended", pid=agent.pid, code=code, log=str(place.run / "agent.log"))
+        _log.warning("agent ended", pid=agent.pid, code=code, path=str(place.run / "agent.log"))
         await asyncio.sleep(backoff.delay(failures, 0.0))
 
 

@@ -38,6 +38,7 @@ from plait.base.memo import (
     show,
     stripped,
 )
+from plait.base.slices import Pause, Slice
 from plait.base.table import Index, Input, Read, Step, Table
 
 __all__ = [
@@ -94,6 +95,8 @@ class Engine:
         self._failing: dict[Call, Exception] = {}
         self._failures: set[Call] = set()  # calls in which `_failing` changed since it was told
         self._stack: list[Memo] = []
+        self._slice: Slice | None = None  # None: evaluations are not paused
+        self._paused: dict[Memo, set[Memo | Input]] = {}  # with what they had read
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Make the changes as one revision; of several to one row the last counts.
@@ -113,20 +116,26 @@ class Engine:
     def drain(self, budget: float | None = None) -> Drained:
         """Evaluate watched calls that may have changed, for about `budget` seconds (None: all).
 
-        At least one is evaluated, none is interrupted.  `apply` and `get` are welcome between
-        drains that are not done.
+        Something is evaluated in any case.  A call that takes longer is paused between two of
+        the calls it makes, and run again by the next drain, which finds those done.  `apply` and
+        `get` are welcome between drains that are not done.
         """
-        deadline = None if budget is None else time.perf_counter() + budget
         values: set[Call] = set()
         notes: set[Call] = set()
-        while self._pending:
-            memo = next(iter(self._pending))
-            if memo.state:
-                self.refresh(memo)
-            del self._pending[memo]
-            self._tell(memo, values, notes)
-            if deadline is not None and time.perf_counter() >= deadline:
-                break
+        self._slice = None if budget is None else Slice(budget, resumes=bool(self._paused))
+        try:
+            while self._pending and not (self._slice and self._slice.is_over()):
+                memo = next(iter(self._pending))
+                if memo.state:
+                    self.refresh(memo)
+                elif self._slice:
+                    self._slice.note()
+                del self._pending[memo]
+                self._tell(memo, values, notes)
+        except Pause:
+            pass
+        finally:
+            self._slice = None
         failures, self._failures = frozenset(self._failures), set()
         return Drained(frozenset(values), frozenset(notes), not self._pending, failures)
 
@@ -279,6 +288,8 @@ class Engine:
         if memo.state == BUSY:
             start = self._stack.index(memo)
             raise CycleError((*(m.call for m in self._stack[start:]), memo.call))
+        if self._slice and self._slice.is_over():
+            raise Pause
         verify = memo.state == SUSPECT
         memo.state = BUSY
         self._stack.append(memo)
@@ -292,6 +303,8 @@ class Engine:
                 memo.state = DIRTY
         memo.suspects = None
         memo.verified_at = self.revision
+        if self._slice:
+            self._slice.note()
 
     def _is_outdated(self, memo: Memo) -> bool:
         suspects = memo.suspects or {}
@@ -317,11 +330,16 @@ class Engine:
             error, value = stripped(exc), memo.value
             if value is UNSET or (value.__class__ is Never and not same(value.error, exc)):
                 value = Never(exc)
+        except Pause:
+            self._paused.setdefault(memo, set()).update(q.reads)
+            raise
         if error is not None or memo.error is not None:
             self._fail(memo, error)
         if value is not memo.value:
             memo.value, memo.changed_at = value, self.revision
         self._link(memo, q)
+        if self._paused:
+            self._resumed(memo)
 
     def _fail(self, memo: Memo, error: Exception | None) -> None:
         old, memo.error = memo.error, error
@@ -331,6 +349,18 @@ class Engine:
             self._failing[memo.call] = error
         if error is None or old is None or not same(old, error):
             self._failures.add(memo.call)
+
+    def _resumed(self, memo: Memo) -> None:
+        """What it read before a pause and does not read after all may be forgotten."""
+        for read in self._paused.pop(memo, ()):
+            if not read.is_used and self._is_known(read):
+                self._idle[read] = None
+
+    def _is_known(self, node: Memo | Input) -> bool:
+        """Whether it was not forgotten meanwhile."""
+        if isinstance(node, Input):
+            return node.home.get(node.key) is node
+        return self.memos.get(node.call) is node
 
     def _link(self, memo: Memo, q: Query) -> None:
         notes, old, new = tuple(q.notes), memo.reads, tuple(q.reads)
@@ -352,6 +382,7 @@ class Engine:
 
     def _forget(self, memo: Memo) -> None:
         del self.memos[memo.call]
+        self._resumed(memo)
         if self._failing.pop(memo.call, None) is not None:
             self._failures.add(memo.call)
         for read in memo.reads:
