@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from plait.config.meta import Key
 from plait.config.ports import Condition
 from plait.config.record import Record, timestamp
 
@@ -17,10 +16,11 @@ class Transitions:
     """When each condition last changed its status, as far as anybody looked.
 
     One that was never seen otherwise, or is forgotten, has the time of the object's last change.
+    What is deleted and made again is another object, whatever its name.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[Key, str], tuple[str, float]] = {}
+        self._seen: dict[tuple[str, str], tuple[str, float]] = {}  # by uid and type
 
     def dated(
         self, record: Record, found: Iterable[Condition], now: float
@@ -29,7 +29,7 @@ class Transitions:
         return tuple(self._dated(record, condition, now) for condition in found)
 
     def _dated(self, record: Record, condition: Condition, now: float) -> Condition:
-        place = (record.key, condition.type)
+        place = (record.uid, condition.type)
         status, at = self._seen.get(place, (condition.status, record.at))
         at = at if status == condition.status else now
         self._seen[place] = (condition.status, at)
