@@ -187,6 +187,8 @@ _SERVICE_ENTRY: Final = Kind(
         "selected": indexes.entry_selected,
         "unaddressed": indexes.entry_unaddressed,
         "address": indexes.entry_address,
+        "virtual_address": indexes.entry_virtual_address,
+        "bare_port": indexes.entry_bare_port,
     },
     unenforced=("subjectAltNames", "resolution=DYNAMIC_DNS", "endpoints[].network"),
 )
@@ -260,6 +262,8 @@ _SERVICE: Final = Kind(
         "selected": indexes.service_selected,
         "all": indexes.everything,
         "unaddressed": indexes.service_unaddressed,
+        "virtual_address": indexes.service_virtual_address,
+        "bare_port": indexes.service_bare_port,
     },
     unenforced=(
         "sessionAffinity=ClientIP",

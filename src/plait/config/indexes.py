@@ -54,6 +54,19 @@ def service_selected(row: Object[core.Service]) -> tuple[str, ...]:
     return (row.key.namespace,) if row.spec.selector else ()
 
 
+def service_virtual_address(row: Object[core.Service]) -> tuple[str, ...]:
+    """The virtual IPs of a Service; ``None`` for one that goes without."""
+    spec = row.spec
+    written = () if spec.type == "ExternalName" else (*spec.cluster_ips, spec.cluster_ip)
+    return tuple(dict.fromkeys(address for address in written if address))
+
+
+def service_bare_port(row: Object[core.Service]) -> tuple[int, ...]:
+    """Numbers of the ports of a Service that has no virtual IP and does not go without one."""
+    ports = () if service_virtual_address(row) else row.spec.ports
+    return tuple(dict.fromkeys(port.port for port in ports))
+
+
 def service_unaddressed(row: Object[core.Service]) -> tuple[bool, ...]:
     """True for a Service that is called, and neither has a virtual IP nor goes without one."""
     spec = row.spec
@@ -67,6 +80,17 @@ def entry_unaddressed(row: Object[service_entry.ServiceEntry]) -> tuple[bool, ..
     original = (service_entry.Resolution.NONE, service_entry.Resolution.DYNAMIC_DNS)
     refused = row.labels.get(AUTOMATIC_ADDRESS) == "false"
     return () if row.spec.addresses or refused or row.spec.resolution in original else (True,)
+
+
+def entry_virtual_address(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
+    """The virtual IPs and ranges that a ServiceEntry writes."""
+    return tuple(dict.fromkeys(row.spec.addresses))
+
+
+def entry_bare_port(row: Object[service_entry.ServiceEntry]) -> tuple[int, ...]:
+    """Numbers of the ports of a ServiceEntry that writes no address."""
+    ports = () if row.spec.addresses else row.spec.ports
+    return tuple(dict.fromkeys(port.number for port in ports))
 
 
 def entry_host(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:

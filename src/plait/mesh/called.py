@@ -32,6 +32,11 @@ class Called(Struct, frozen=True, kw_only=True, cache_hash=True):
         return self.port.protocol.is_http or self.port.protocol is ir.Protocol.AUTO
 
     @property
+    def is_secure(self) -> bool:
+        """Whether connections to it can be told by the server name that they begin with."""
+        return self.port.protocol in (ir.Protocol.TLS, ir.Protocol.HTTPS)
+
+    @property
     def age(self) -> tuple[float, Key]:
         """Sorts the older first."""
         return (self.created, self.host.owners[0])
@@ -42,12 +47,25 @@ def by_port(q: Query, view: ir.View) -> Mapping[int, tuple[Called, ...]]:
     if view.scope is None:
         audience = q(visibility.audience, view.namespace)
         return q(exported_by_port, audience, view.addressing)
-    listeners = q(scopes.egress, view.scope)
-    shown = tuple(pattern for one in listeners if one.port is None for pattern in one.hosts)
-    everything = all(listener.port is None for listener in listeners)
-    hosts = q(visibility.visible, view)
-    called = [one for one in hosts if everything or _is_shown(shown, one)]
+    patterns = _own_port_patterns(q, view.scope)
+    called = [one for one in q(visibility.visible, view) if _is_shown(patterns, one)]
     return _by_port(q, called, view.addressing)
+
+
+def called_host(q: Query, view: ir.View, name: str) -> ir.HostId | None:
+    """The host `name` if `by_port` has it; the other hosts are not looked at."""
+    found = q(visibility.visible_host, view, name)
+    if found is None or view.scope is None:
+        return found
+    return found if _is_shown(_own_port_patterns(q, view.scope), found) else None
+
+
+def _own_port_patterns(q: Query, scope: Key) -> tuple[scopes.Pattern, ...]:
+    """The hosts that listeners without a port show; all that are visible where no other is."""
+    listeners = q(scopes.egress, scope)
+    if all(listener.port is None for listener in listeners):
+        return scopes.EVERYTHING.hosts
+    return tuple(pattern for one in listeners if one.port is None for pattern in one.hosts)
 
 
 def exported_by_port(

@@ -17,6 +17,7 @@ from plait.config.kinds import virtual_service as kinds
 from plait.config.meta import Key, Object
 from plait.mesh import called as calls
 from plait.mesh import (
+    claims,
     gateways,
     ir,
     listener_plans,
@@ -59,13 +60,31 @@ def sidecar(q: Query, key: Key) -> tuple[Key, ...]:
 
 
 def host(q: Query, key: Key) -> tuple[str, ...]:
-    """PLT3001 of a Service or ServiceEntry: another host has its address."""
+    """PLT3001 of a Service or ServiceEntry: another host has its address.
+
+    Only the hosts that want one of its addresses are looked at, not the listeners of the mesh.
+    """
     view = _own_view(q, key.namespace)
     found = q(visibility.definition, key)
-    hosts = [ir.HostId(name, (key,)) for name in (found.hosts if found else ())]
-    numbers = {called.port.number for one in hosts for called in _ports(q, one)}
-    plans = [q(listener_plans.captured_plans, view, number) for number in sorted(numbers)]
-    return tuple(plan.name for group in plans for plan in group)
+    known = [q(calls.called_host, view, name) for name in (found.hosts if found else ())]
+    wanted = [claim for one in known if one for claim in _claims(q, view, one)]
+    for loser, winner, address in wanted:
+        if winner is not None and winner != loser:
+            q.report(claims.conflict(loser, winner, address))
+    return tuple(f"{address}_{loser.port.number}" for loser, _, address in wanted)
+
+
+def _claims(
+    q: Query, view: ir.View, host_id: ir.HostId
+) -> Iterator[tuple[calls.Called, calls.Called | None, str]]:
+    """The addresses that a host wants for its bytes, with who has them."""
+    for one in _ports(q, host_id):
+        number = one.port.number
+        if claims.takes_rest(one):
+            yield one, q(claims.remainder, view, number), listener_plans.ANY_ADDRESS
+        elif not one.port.protocol.is_http:
+            for address in claims.addresses(q, one):
+                yield one, q(claims.owner, view, address, number), address
 
 
 def _ports(q: Query, host_id: ir.HostId) -> tuple[calls.Called, ...]:

@@ -13,7 +13,7 @@ from plait.config.meta import Key, Object
 from plait.mesh import ir, protocols
 
 EXTERNAL_NAME = "ExternalName"
-_HEADLESS = "None"
+HEADLESS = "None"
 
 _RESOLUTIONS = {
     service_entry.Resolution.NONE: ir.Resolution.ORIGINAL,
@@ -48,7 +48,7 @@ def part(q: Query, key: Key) -> Part | None:
 def _of_service(found: Object[core.Service]) -> Part:
     spec = found.spec
     external = spec.type == EXTERNAL_NAME
-    headless = not external and spec.cluster_ip == _HEADLESS
+    headless = not external and spec.cluster_ip == HEADLESS
     resolution = ir.Resolution.ENDPOINTS
     if external:
         resolution = ir.Resolution.DNS
@@ -68,7 +68,7 @@ def _of_service(found: Object[core.Service]) -> Part:
 def service_addresses(spec: core.Service) -> tuple[str, ...]:
     """Virtual IPs of a Service; none where it is headless or has not got one yet."""
     written = spec.cluster_ips or (spec.cluster_ip,)
-    return tuple(one for one in written if one and one != _HEADLESS)
+    return tuple(one for one in written if one and one != HEADLESS)
 
 
 def _service_port(port: core.ServicePort) -> ir.Port:

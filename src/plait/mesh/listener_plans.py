@@ -8,7 +8,7 @@ first.  What is not captured cannot know where it was going: everything is at ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from msgspec import structs
 
@@ -16,7 +16,7 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
 from plait.mesh import called as calls
-from plait.mesh import clusters, endpoints, gateways, ir, protocols, scopes, virtual_services
+from plait.mesh import claims, clusters, gateways, ir, protocols, scopes, virtual_services
 from plait.mesh.called import Called
 from plait.mesh.listeners import CAPTURE_PORT, Plan
 from plait.mesh.streams import Stream
@@ -25,7 +25,6 @@ from plait.mesh.virtual_hosts import context
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - listeners of a proxy accept from everywhere
 LOOPBACK = "127.0.0.1"
 PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
-_SECURE = (ir.Protocol.TLS, ir.Protocol.HTTPS)
 
 
 def plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
@@ -72,21 +71,21 @@ def captured_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
     for one in hosts:
         if one.port.protocol.is_http:
             continue
-        addresses = tuple(_addresses(q, one))
+        addresses = claims.addresses(q, one)
         if not addresses and not one.headless:
-            candidates += [] if _is_secure(one) else [one]
-            rest += [_secure(q, view, one)] if _is_secure(one) else []
+            candidates += [] if one.is_secure else [one]
+            rest += [_secure(q, view, one)] if one.is_secure else []
         for address in addresses:
             owner = owners.setdefault(address, one)
             if owner is not one:
-                q.report(conflict(one, owner, f"{address}:{number}"))
+                q.report(claims.conflict(one, owner, address))
             elif "/" in address:
                 rest.append(_stream(q, view, one, prefixes=(address,)))
             else:
                 plan = _own(q, view, one, address)
                 found[plan.name] = plan
     requests = any(one.is_routed and not _has_own(one) for one in hosts)
-    rest += _remainder(q, view, candidates, f"{ANY_ADDRESS}:{number}")
+    rest += _remainder(q, view, candidates, ANY_ADDRESS)
     if requests or rest:
         table = str(number) if requests else ""
         plan = _shared(q, view, rest, number, table)
@@ -97,13 +96,6 @@ def captured_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
 def _has_own(one: Called) -> bool:
     """Whether a host whose protocol is detected has an address of its own to listen on."""
     return not one.port.protocol.is_http and any("/" not in each for each in one.addresses)
-
-
-def _addresses(q: Query, one: Called) -> Iterator[str]:
-    """Where a host is reached; a headless one is reached at its endpoints."""
-    yield from one.addresses
-    if one.headless and not one.is_routed:
-        yield from sorted({found.address for found in q(endpoints.endpoints, one.host)})
 
 
 def _own(q: Query, view: ir.View, one: Called, address: str) -> Plan:
@@ -137,14 +129,10 @@ def _remainder(q: Query, view: ir.View, candidates: list[Called], address: str) 
     """
     opaque = [one for one in candidates if one.port.protocol is not ir.Protocol.AUTO]
     for loser in opaque[1:]:
-        q.report(conflict(loser, opaque[0], address))
+        q.report(claims.conflict(loser, opaque[0], address))
     if opaque:
         return (_stream(q, view, opaque[0]),)
     return (_stream(q, view, candidates[0]),) if len(candidates) == 1 else ()
-
-
-def _is_secure(one: Called) -> bool:
-    return one.port.protocol in _SECURE
 
 
 def _secure(q: Query, view: ir.View, one: Called) -> Stream:
@@ -177,9 +165,9 @@ def bound_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
     """The listener on one port of a sidecar to which nothing is handed over."""
     hosts = sorted(q(calls.on_port, view, number), key=lambda one: one.age)
     requests = any(one.is_routed for one in hosts)
-    rest = [_secure(q, view, one) for one in hosts if _is_secure(one)]
-    bytes_ = [one for one in hosts if not one.port.protocol.is_http and not _is_secure(one)]
-    rest += _remainder(q, view, bytes_, f"{LOOPBACK}:{number}")
+    rest = [_secure(q, view, one) for one in hosts if one.is_secure]
+    bytes_ = [one for one in hosts if not one.port.protocol.is_http and not one.is_secure]
+    rest += _remainder(q, view, bytes_, LOOPBACK)
     plan = Plan(
         name=f"{LOOPBACK}_{number}",
         address=LOOPBACK,
@@ -287,18 +275,4 @@ def _server_conflict(loser: gateways.Served, winner: gateways.Served, address: s
         message=f"not in force: {address} belongs to the older {winner.gateway}",
         hint="Choose another port, or the same protocol",
         related=(winner.gateway,),
-    )
-
-
-def conflict(loser: Called, winner: Called, address: str) -> Diagnostic:
-    """PLT3001: two hosts want one address."""
-    first = winner.host.owners[0]
-    return Diagnostic(
-        code="PLT3001",
-        severity=Severity.ERROR,
-        subject=loser.host.owners[0],
-        message=f"port {loser.port.number} of {loser.host.name} is not reached at {address}: "
-        f"it belongs to the older {first}",
-        hint="Give it an address or a port of its own",
-        related=(first,),
     )
