@@ -20,6 +20,7 @@ from plait.serve.pages import MeshPages
 from plait.xds import protos
 from plait.xds.resource import ROUTES
 from tests.support import istio
+from tests.support.api_server import until
 from tests.support.served import serving
 from tests.support.xds_client import connected, node
 
@@ -147,5 +148,30 @@ def test_followers_are_told_of_objects_that_were_only_acknowledged():
             async with asyncio.timeout(10):
                 await delivered.wait()
             stop()
+
+    asyncio.run(story())
+
+
+def test_what_is_acknowledged_is_told_in_the_order_in_which_it_was_written():
+    async def story() -> None:
+        async with serving() as plane, connected(plane.address, node=node()) as client:
+            pages = MeshPages(plane.store, plane.ads)
+            await plane.apply(istio.entry("reviews", [("10.0.0.1", "v1")]))
+            await client.subscribe(ROUTES, "9080")
+            await client.has(ROUTES, "9080")
+            client.silent = True
+            route = istio.virtual_service("reviews", {"route": [istio.to("reviews")]})
+            await plane.apply(istio.entry("ratings", [("10.0.0.2", "v1")]), route)
+            await client.until(lambda: len(client.responses) == 2, "the table")
+            told: list[Key] = []
+            stop = pages.follow_conditions(told.append)
+            await until(lambda: len(told) == 3, "the first look at all")
+            told.clear()
+            request = protos.DeltaDiscoveryRequest(response_nonce=client.responses[-1].nonce)
+            await client.request(request, ROUTES)
+            await until(lambda: len(told) >= 2, "what is acknowledged")
+            stop()
+
+            assert told == [catalog.KINDS["ServiceEntry"].key("default", "ratings"), REVIEWS]
 
     asyncio.run(story())

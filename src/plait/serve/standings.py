@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 
@@ -27,6 +28,8 @@ class Standings:
         self._ads = ads
         self._followers: Followers = {}
         self._watched: set[Key] = set()
+        self._written: list[tuple[int, Key]] = []  # what is watched, by revision
+        self._extended_at = -1  # the store's revision
         self._stops: tuple[Callable[[], None], ...] = ()
         self._asked_at = 0.0
         self._progress: Progress = []
@@ -66,14 +69,20 @@ class Standings:
             stop()
         for key in self._watched:
             self._store.unwatch(status.standing, key)
-        self._watched = set()
+        self._watched, self._extended_at = set(), -1
 
     def _ask(self, now: float) -> None:
         found = [(s.delivered, s.node.id) for s in self._ads.sessions() if s.node]
         self._asked_at, self._progress = now, sorted(found, key=itemgetter(1))
 
     def _extend(self) -> None:
-        now = {r.key for kind in status.CHECKS for r in self._store.records(kind)}
+        """Watch all that is there, if anything was written since the last look."""
+        if self._extended_at == self._store.revision:
+            return
+        self._extended_at = self._store.revision
+        records = (r for kind in status.CHECKS for r in self._store.records(kind))
+        self._written = sorted((r.revision, r.key) for r in records)
+        now = {key for _, key in self._written}
         for key in now - self._watched:
             self._store.watch_soon(status.standing, key)
         for key in self._watched - now:
@@ -91,8 +100,9 @@ class Standings:
         before, self._told = self._told, self._progress
         low, high = _moved(before, self._told)
         if low < high:
-            records = (r for kind in status.CHECKS for r in self._store.records(kind))
-            self._tell(r.key for r in records if low < r.revision <= high)
+            self._extend()
+            first, end = (bisect_right(self._written, n, key=itemgetter(0)) for n in (low, high))
+            self._tell(key for _, key in self._written[first:end])
 
     def _tell(self, keys: Iterable[Key]) -> None:
         for key in keys:
