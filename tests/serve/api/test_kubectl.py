@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from plait.config.ports import Condition
 from plait.serve.api.pages import NoPages
 from tests.support.api_server import PATIENCE, Api, Ran, api
@@ -85,6 +87,44 @@ def test_apply_creates_configures_and_leaves_alone(tmp_path: Path) -> None:
         assert again == other == f"{name} unchanged\n"
         assert changed == f"{name} configured\n"
         assert subset == "v2"
+
+    run(tmp_path, story)
+
+
+def listed(*documents: str) -> str:
+    items = [yaml.safe_load(document) for document in documents]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def test_a_list_is_written_and_deleted_as_its_items_are(tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        both = listed(ROUTE, SERVICE)
+        first = await done(server, "apply", "-f", "-", stdin=both)
+        again = await done(server, "apply", "-f", "-", stdin=both)
+        by_server = await done(server, "apply", "--server-side", "-f", "-", stdin=both)
+        replaced = await done(server, "replace", "-f", "-", stdin=both)
+        gone = await done(server, "delete", "-f", "-", stdin=both)
+        made = await done(server, "create", "-f", "-", stdin=both)
+
+        route, service = "virtualservice.networking.istio.io/reviews", "service/reviews"
+        assert first.splitlines() == [f"{route} created", f"{service} created"]
+        assert again.splitlines() == [f"{route} unchanged", f"{service} unchanged"]
+        assert len(by_server.splitlines()) == len(replaced.splitlines()) == 2
+        assert len(gone.splitlines()) == 2
+        assert made.splitlines() == [f"{route} created", f"{service} created"]
+
+    run(tmp_path, story)
+
+
+def test_unknown_fields_in_a_list_are_refused_by_the_server(tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        wrong = listed(SERVICE, ROUTE.replace("  hosts:", "  hostz: [x]\n  hosts:"))
+        strict = await refused(server, "apply", "-f", "-", stdin=wrong)
+        warned = await server.kubectl("apply", "--validate=warn", "-f", "-", stdin=wrong)
+
+        assert 'unknown field "spec.hostz"' in strict.err
+        assert warned.code == 0
+        assert 'Warning: unknown field "spec.hostz"' in warned.err
 
     run(tmp_path, story)
 

@@ -226,6 +226,7 @@ def _fixed(store: Store) -> list[web.RouteDef]:
         web.get("/api/{version}", _resources),
         web.get("/apis/{group}", _group),
         web.get("/apis/{group}/{version}", _resources),
+        web.get("/openapi/v2", _openapi_v2),
         web.get("/openapi/v3", _openapi_index),
         web.get("/openapi/v3/api/{version}", _openapi),
         web.get("/openapi/v3/apis/{group}/{version}", _openapi),
@@ -253,6 +254,13 @@ async def _group(request: web.Request) -> web.Response:
     if found is None:
         raise web.HTTPNotFound(text="404 page not found\n")
     return reply(found)
+
+
+async def _openapi_v2(request: web.Request) -> web.Response:
+    accepted = request.headers.get("Accept", "")
+    if openapi.PROTOBUF in accepted or openapi.ASKED_PROTOBUF in accepted:
+        return web.Response(body=openapi.v2_protobuf(), content_type=openapi.PROTOBUF)
+    return reply(openapi.v2())
 
 
 async def _openapi_index(request: web.Request) -> web.Response:

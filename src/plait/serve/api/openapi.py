@@ -1,7 +1,8 @@
-"""OpenAPI v3 documents of each group version, made from the structs of the kinds.
+"""OpenAPI documents: v3 of each group version, made from the structs of the kinds; v2 in name.
 
 ``kubectl explain`` reads the schemas; ``kubectl apply`` looks whether patches of a kind have the
-parameter ``fieldValidation``, and then leaves validation to the server.
+parameter ``fieldValidation``, and then leaves validation to the server.  For a ``kind: List`` it
+insists on v2, and lets through to the server what it finds no schema of there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import msgspec
 from plait.base.digest import digest
 from plait.config.catalog import Kind
 from plait.serve.api import bodies, discovery, lists, schemas
+
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+ASKED_PROTOBUF = PROTOBUF.replace(".v1.0", "@v1.0")
+"""What kubectl accepts: it is no media type, so the answer must not be called that."""
 
 _VALIDATED = ("post", "put", "patch")
 _ACTIONS = {
@@ -51,6 +56,24 @@ def document(group: str, version: str) -> bytes | None:
             "components": {"schemas": schemas.components(kinds, version)},
         }
     )
+
+
+def v2() -> dict[str, Any]:
+    """What ``/openapi/v2`` answers: a document without paths and schemas."""
+    info = {"title": "plait", "version": discovery.version()["gitVersion"]}
+    return {"swagger": "2.0", "info": info, "paths": {}}
+
+
+def v2_protobuf() -> bytes:
+    """The same as the message ``openapi.v2.Document``, without the paths."""
+    found = v2()
+    info = _field(1, found["info"]["title"].encode()) + _field(2, found["info"]["version"].encode())
+    return _field(1, found["swagger"].encode()) + _field(2, info)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A text or message of less than 128 bytes, as protobuf has it."""
+    return bytes((number << 3 | 2, len(content))) + content
 
 
 def _paths(kind: Kind, version: str) -> Iterator[tuple[str, Any]]:
