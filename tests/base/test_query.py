@@ -702,7 +702,7 @@ def test_a_call_with_many_children_is_paused_and_goes_on_where_it_was():
     assert drained.values == {(total, ())}
     assert engine.get(total) == sum(range(100))
     assert engine.runs[child] == 100
-    assert slices > 10
+    assert slices > 2
 
 
 def test_what_a_paused_call_read_is_forgotten_with_it():

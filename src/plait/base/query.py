@@ -116,9 +116,9 @@ class Engine:
     def drain(self, budget: float | None = None) -> Drained:
         """Evaluate watched calls that may have changed, for about `budget` seconds (None: all).
 
-        Something is evaluated in any case.  A call that takes longer is paused between two of
-        the calls it makes, and run again by the next drain, which finds those done.  `apply` and
-        `get` are welcome between drains that are not done.
+        Something is evaluated in any case.  A call that takes much longer is paused between two
+        of the calls it makes, and run again by the next drain, which finds those done.  `apply`
+        and `get` are welcome between drains that are not done.
         """
         values: set[Call] = set()
         notes: set[Call] = set()
@@ -288,7 +288,7 @@ class Engine:
         if memo.state == BUSY:
             start = self._stack.index(memo)
             raise CycleError((*(m.call for m in self._stack[start:]), memo.call))
-        if self._slice and self._slice.is_over():
+        if self._slice and self._slice.is_long_over():
             raise Pause
         verify = memo.state == SUSPECT
         memo.state = BUSY
