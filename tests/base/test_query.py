@@ -683,41 +683,39 @@ def sizes(engine: Engine) -> dict[str, int]:
     }
 
 
-def test_a_call_with_many_children_is_paused_and_goes_on_where_it_was():
+def hundredth(q: Query, key: int) -> int:
+    return int(q.row("Row", key) or 0)
+
+
+def hundred(q: Query) -> int:
+    return sum(q(hundredth, key) for key in range(100))
+
+
+def of_hundred() -> Engine:
     engine = Engine({"Row": {}})
     engine.apply([("Row", key, key) for key in range(100)])
+    engine.watch_soon(hundred)
+    return engine
 
-    def child(q: Query, key: int) -> int:
-        return int(q.row("Row", key) or 0)
 
-    def total(q: Query) -> int:
-        return sum(q(child, key) for key in range(100))
-
-    engine.watch_soon(total)
+def test_a_call_with_many_children_is_paused_and_goes_on_where_it_was():
+    engine = of_hundred()
     slices = 1
     while not (drained := engine.drain(0.0)).done:
         assert drained.values == frozenset()
         slices += 1
 
-    assert drained.values == {(total, ())}
-    assert engine.get(total) == sum(range(100))
-    assert engine.runs[child] == 100
+    assert drained.values == {(hundred, ())}
+    assert engine.get(hundred) == sum(range(100))
+    assert engine.runs[hundredth] == 100
     assert slices > 2
 
 
 def test_what_a_paused_call_read_is_forgotten_with_it():
-    engine = Engine({"Row": {}})
-    engine.apply([("Row", key, key) for key in range(100)])
-
-    def child(q: Query, key: int) -> int:
-        return int(q.row("Row", key) or 0)
-
-    def total(q: Query) -> int:
-        return sum(q(child, key) for key in range(100))
-
-    engine.watch_soon(total)
+    engine = of_hundred()
     assert not engine.drain(0.0).done
-    engine.unwatch(total)
+
+    engine.unwatch(hundred)
     engine.collect()
 
     assert len(engine) == 0

@@ -6,17 +6,17 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from examples.bookinfo.check import processes as running
+from examples.bookinfo.check import traces
 from plait.base import place as places
 from plait.base import processes
 from tests.support import istio, traffic
 from tests.support.envoy import eventually
 from tests.support.machine import Machine, deployment, directory, machine, service
-from tests.support.machine import processes as running
 from tests.support.netns import needs_root
 
 pytestmark = needs_root
@@ -201,12 +201,6 @@ def test_what_the_machine_lacks_is_said_in_one_line(missing: str):
     assert len(said.strip().splitlines()) <= 2, said
     assert "error:" in said
     assert {"root": "root", "iptables-restore": "iptables"}[missing] in said
-
-
-def traces() -> set[str]:
-    namespaces = Path("/run/netns")
-    found = set(namespaces.iterdir()) if namespaces.exists() else set()
-    return {str(path) for path in found | set(Path("/dev/shm").glob("envoy_shared_memory_*"))}
 
 
 def _proxies(world: Machine) -> list[str]:
