@@ -281,6 +281,27 @@ def test_an_object_that_never_was_decodable_is_shown_but_not_in_force(tmp_path: 
     asyncio.run(main())
 
 
+def test_records_are_in_the_order_of_keys_whatever_comes_and_goes():
+    async def main():
+        async with running() as store:
+
+            def names() -> list[str]:
+                return [record.key.name for record in store.records("ConfigMap")]
+
+            await put(store, config_map("z"))
+            await put(store, config_map("y"))
+            before = names()
+            await put(store, config_map("x"))
+            more = names()
+            await store.commit([delete(config_map("y"))])
+
+            assert before == ["y", "z"]
+            assert more == ["x", "y", "z"]
+            assert names() == ["x", "z"]
+
+    asyncio.run(main())
+
+
 def test_what_a_source_said_stays_while_it_is_away(tmp_path: Path):
     async def main():
         files = Said("files")

@@ -73,6 +73,7 @@ class Ledger:
         self.revision = revision
         self._held: dict[Key, dict[str, Record]] = {}
         self._kinds: dict[tuple[str, str], dict[Key, Record]] = {}
+        self._order: dict[tuple[str, str], list[Key]] = {}  # of the kinds that were asked for
 
     def held(self, key: Key) -> Held:
         """Records of `key` by source."""
@@ -85,8 +86,10 @@ class Ledger:
     def records(self, group: str, kind: str, namespace: str | None) -> tuple[Record, ...]:
         """The records in force of one kind, in key order; of all namespaces if None."""
         found = self._kinds.get((group, kind), {})
-        keys = sorted(k for k in found if namespace is None or k.namespace == namespace)
-        return tuple(found[key] for key in keys)
+        keys = self._order.get((group, kind))
+        if keys is None:
+            keys = self._order[group, kind] = sorted(found)
+        return tuple(found[k] for k in keys if namespace is None or k.namespace == namespace)
 
     def of_source(self, source: str) -> tuple[Record, ...]:
         """All that a source has, in key order."""
@@ -96,6 +99,8 @@ class Ledger:
     def put(self, key: Key, held: Held) -> None:
         """Replace the records of `key`."""
         kind = self._kinds.setdefault((key.group, key.kind), {})
+        if bool(held) != (key in kind):
+            self._order.pop((key.group, key.kind), None)
         if held:
             self._held[key] = dict(held)
             record = in_force(held)

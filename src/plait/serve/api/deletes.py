@@ -73,7 +73,7 @@ async def delete_many(backend: Backend, target: Target, request: web.Request) ->
     asked = structs.replace(asked, dry_run=asked.dry_run or "All" in (wanted.dry_run or ()))
     query = request.query
     selector = selectors.parse(query.get("labelSelector", ""), query.get("fieldSelector", ""))
-    records = selected(backend, target, selector)
+    records = await selected(backend, target, selector)
     ours = [record for record in records if record.source in _OURS]
     told = [f"{r.key} is defined by {r.source} ({r.origin})" for r in records if r not in ours]
     try:
@@ -82,7 +82,7 @@ async def delete_many(backend: Backend, target: Target, request: web.Request) ->
     except StoreError as error:
         raise refused(error, target, target.name) from error
     metadata = {"resourceVersion": str(backend.store.revision)}
-    printed = Printer.of(backend, target, request).many(ours, metadata)
+    printed = await Printer.of(backend, target, request).many(ours, metadata)
     return reply(printed, warnings=[f"{text}: delete it there" for text in told])
 
 

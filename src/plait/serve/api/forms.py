@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from plait.config.record import Record
-from plait.serve.api import status, tables
+from plait.serve.api import status, tables, turns
 from plait.serve.api.backend import Backend
 from plait.serve.api.paths import Target
 
@@ -65,25 +65,19 @@ class Printer(Struct, frozen=True, kw_only=True):
 
     def one(self, record: Record, *, columns: bool = True) -> dict[str, Any]:
         """One object; of a table only the first of a watch has `columns`."""
-        document = self.backend.rendered(record, self.target.api_version)
-        match self.form:
-            case Form.OBJECT:
-                return document
-            case Form.METADATA:
-                return _partial(document)
-            case Form.TABLE:
-                table = self._table([record], {"resourceVersion": str(record.revision)})
-                return table if columns else {**table, "columnDefinitions": None}
+        if self.form is not Form.TABLE:
+            return self._item(record)
+        table = self._table([self._row(record)], {"resourceVersion": str(record.revision)})
+        return table if columns else {**table, "columnDefinitions": None}
 
-    def many(self, records: Sequence[Record], metadata: dict[str, Any]) -> dict[str, Any]:
-        """A list; `metadata` is that of the list."""
+    async def many(self, records: Iterable[Record], metadata: dict[str, Any]) -> dict[str, Any]:
+        """A list, its items encoded already; `metadata` is that of the list."""
         if self.form is Form.TABLE:
-            return self._table(records, metadata)
+            return self._table(await turns.encoded(map(self._row, records)), metadata)
         version, kind = self.target.api_version, f"{self.target.kind.kind}List"
-        items = [self.backend.rendered(record, version) for record in records]
         if self.form is Form.METADATA:
-            items = [_partial(item) for item in items]
             version, kind = META, "PartialObjectMetadataList"
+        items = await turns.encoded(map(self._item, records))
         return {"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}
 
     def bookmark(self, revision: int, *, initial: bool) -> dict[str, Any]:
@@ -99,13 +93,17 @@ class Printer(Struct, frozen=True, kw_only=True):
             kind, version = "PartialObjectMetadata", META
         return {"kind": kind, "apiVersion": version, "metadata": metadata}
 
-    def _table(self, records: Sequence[Record], metadata: dict[str, Any]) -> dict[str, Any]:
+    def _item(self, record: Record) -> dict[str, Any]:
+        document = self.backend.rendered(record, self.target.api_version)
+        return _partial(document) if self.form is Form.METADATA else document
+
+    def _table(self, rows: list[Any], metadata: dict[str, Any]) -> dict[str, Any]:
         return {
             "kind": "Table",
             "apiVersion": META,
             "metadata": metadata,
             "columnDefinitions": tables.definitions(self.target.kind.table),
-            "rows": [self._row(record) for record in records],
+            "rows": rows,
         }
 
     def _row(self, record: Record) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from plait.serve.api.backend import Backend, is_stored
 from plait.serve.api.forms import Printer
 from plait.serve.api.paths import Target
 from plait.serve.api.replies import reply
+from plait.serve.api.turns import in_turns
 
 
 class _Page(Struct, frozen=True, kw_only=True):
@@ -40,27 +42,31 @@ async def listed(backend: Backend, target: Target, request: web.Request) -> web.
     if query.get("resourceVersionMatch") == "Exact" and asked not in (0, backend.store.revision):
         raise status.expired(f"The resourceVersion {asked} is not kept for lists")
     selector = selectors.parse(query.get("labelSelector", ""), query.get("fieldSelector", ""))
-    records = selected(backend, target, selector)
+    revision = page.revision if page else backend.store.revision  # before the first turn is over
+    records = await selected(backend, target, selector)
     if page:
         records = [r for r in records if (r.key.namespace, r.key.name) > page.after]
-    metadata: dict[str, Any] = {
-        "resourceVersion": str(page.revision if page else backend.store.revision)
-    }
+    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
     limit = _number(query.get("limit", "0"), "limit")
     if limit and len(records) > limit:
         last = records[limit - 1].key
         if selector.is_everything:
             metadata["remainingItemCount"] = len(records) - limit
         records = records[:limit]
-        metadata["continue"] = _token(int(metadata["resourceVersion"]), last.namespace, last.name)
-    return reply(Printer.of(backend, target, request).many(records, metadata))
+        metadata["continue"] = _token(revision, last.namespace, last.name)
+    return reply(await Printer.of(backend, target, request).many(records, metadata))
 
 
-def selected(backend: Backend, target: Target, selector: selectors.Selector) -> list[Record]:
-    """Records of a collection that a selector matches, in key order."""
+async def selected(backend: Backend, target: Target, selector: selectors.Selector) -> list[Record]:
+    """Records that a collection has now and a selector matches, in key order."""
+    records = collected(backend, target, selector)
+    return [record async for record in in_turns(records) if is_selected(record, selector)]
+
+
+def collected(backend: Backend, target: Target, selector: selectors.Selector) -> Sequence[Record]:
+    """Records of a collection in key order, as narrow as its namespace makes it."""
     namespace = selector.namespace or None if target.namespace is None else target.namespace
-    records = backend.records(target.kind, namespace if target.kind.namespaced else None)
-    return [record for record in records if is_selected(record, selector)]
+    return backend.records(target.kind, namespace if target.kind.namespaced else None)
 
 
 def is_selected(record: Record, selector: selectors.Selector) -> bool:

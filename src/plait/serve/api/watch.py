@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -19,12 +20,14 @@ from plait.serve.api.backend import Backend
 from plait.serve.api.forms import Printer
 from plait.serve.api.paths import Target, is_true
 from plait.serve.api.selectors import Selector
+from plait.serve.api.turns import in_turns
 
 BOOKMARK_EVERY = 30.0
 """Seconds of silence after which a watcher that wants bookmarks gets one."""
 
 _SHORTEST, _LONGEST = 1800.0, 3600.0  # of a watch without a limit of its own
 _WAITING = 100  # events between the store and a slow client
+_PIECE = 65_536  # bytes that are written together at least, where more is to come
 
 Line = dict[str, Any]
 
@@ -43,11 +46,10 @@ async def watch(backend: Backend, target: Target, request: web.Request) -> web.S
     await answer.prepare(request)
     try:
         async with asyncio.timeout(_seconds(query.get("timeoutSeconds", ""))):
-            # All in one turn of the loop: what changes later comes through the queue, and once.
+            # Begun in one turn of the loop: what changes later comes through the queue, and once.
             async with following(watching) as queue:
                 with suppress(ConnectionResetError):  # the client left
                     if initial:
-                        watching.place = backend.store.revision
                         await _send(answer, watching.initial(is_marked=_is_marked(request)))
                     await _follow(answer, watching, queue, is_true(query, "allowWatchBookmarks"))
     except TimeoutError:
@@ -78,9 +80,15 @@ async def _follow(
         await _send(answer, watching.lines(item))
 
 
-async def _send(answer: web.StreamResponse, lines: list[Line]) -> None:
-    if lines:
-        await answer.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+async def _send(answer: web.StreamResponse, lines: Iterable[Line]) -> None:
+    waiting = bytearray()
+    async for line in in_turns(lines):
+        waiting += msgspec.json.encode(line) + b"\n"
+        if len(waiting) >= _PIECE:
+            await answer.write(bytes(waiting))
+            waiting.clear()
+    if waiting:
+        await answer.write(bytes(waiting))
 
 
 def _start(backend: Backend, request: web.Request) -> tuple[int, bool]:
@@ -123,12 +131,13 @@ class Watch:
         self._columns = True
         self._stood: dict[Key, int] = {}  # hash of the conditions that were told last
 
-    def initial(self, *, is_marked: bool) -> list[Line]:
-        """All that is there now, and the mark that this was all."""
+    def initial(self, *, is_marked: bool) -> Iterator[Line]:
+        """All that is there now, and the mark that this was all; written when it is asked for."""
         target, backend = self.printer.target, self.printer.backend
-        records = reads.selected(backend, target, self._selector)
-        lines = [self._line("ADDED", record) for record in records]
-        return [*lines, self.bookmark(initial=True)] if is_marked else lines
+        self.place = backend.store.revision
+        records = reads.collected(backend, target, self._selector)
+        lines = (self._line("ADDED", record) for record in records if self._sees(record))
+        return chain(lines, [self.bookmark(initial=True)] if is_marked else [])
 
     def bookmark(self, *, initial: bool) -> Line:
         """How far the watch is."""
