@@ -176,6 +176,48 @@ def test_a_call_to_itself_by_its_service_comes_in_through_the_front_door(world: 
     assert world.stats("http.inbound.*downstream_rq_total", app="web") - before == 5
 
 
+def test_every_user_but_the_proxys_is_captured(world: Machine):
+    """EN-05: of two equal calls the proxy's own goes straight out."""
+    pod = world.pod(app="web")
+    target = f"http://{world.pod(app='reviews', version='v1')['status']['podIP']}:9080/"
+    counted = []
+    for uid in (65534, 1337):
+        before = asked(world, "out")["web"]
+        user = ("setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups")
+        said = world.beside(
+            pod, *user, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", target
+        )
+        counted.append((said, asked(world, "out")["web"] - before))
+
+    assert counted == [("200", 1), ("200", 0)]
+
+
+def test_ports_of_proxy_and_agent_are_not_captured(world: Machine):
+    """EN-06: from another Pod they are reached without a detour through Envoy."""
+    pod, other = world.pod(app="web"), world.pod(app="reviews", version="v1")
+    paths = {15020: "stats/prometheus", 15021: "healthz/ready", 15090: "stats/prometheus"}
+    before = redirected(world, pod)
+
+    for port, path in paths.items():
+        url = f"http://{pod['status']['podIP']}:{port}/{path}"
+        user = ("setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups")
+        said = world.beside(
+            other, *user, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url
+        )
+        assert said == "200", url
+
+    assert redirected(world, pod) == before
+    world.call("traffic.get('web:9080')", app="reviews")
+    assert redirected(world, pod) > before
+
+
+def redirected(world: Machine, pod: dict[str, Any]) -> int:
+    """Connections from outside that were led to Envoy's port for them."""
+    rules = world.beside(pod, "iptables", "-t", "nat", "-nvxL", "ISTIO_INBOUND")
+    (line,) = [one for one in rules.splitlines() if "ISTIO_IN_REDIRECT" in one]
+    return int(line.split()[0])
+
+
 def test_access_logs_tell_what_happened_and_what_routed_it(world: Machine):
     route(world, istio.weights("reviews", port=9080, v1=100))
     world.call("traffic.get('reviews:9080', '/logged')")
