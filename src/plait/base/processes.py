@@ -22,6 +22,7 @@ from msgspec import Struct, structs
 from plait.base import launch
 
 _LAUNCH = str(Path(launch.__file__))
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _STARTED = 0, 19  # fields of /proc/PID/stat behind the name
 
 
@@ -126,6 +127,11 @@ class _Child(subprocess.Popen[bytes]):
 
     def __del__(self) -> None:
         self.poll()
+
+
+def machine() -> str:
+    """What all processes of this machine read alike, until it starts again, and no others."""
+    return _BOOT.read_text().strip()
 
 
 def start(command: Command, log: Path) -> Process:

@@ -60,6 +60,14 @@ async def logs(backend: Backend, target: Target, request: web.Request) -> web.St
     return answer
 
 
+def default_container(pod: Object[Pod] | None) -> str:
+    """The container that is meant where none is named; empty: there is none."""
+    if pod is None:
+        return ""
+    first = (one.name for one in pod.spec.spec.containers)
+    return pod.annotations.get(_DEFAULT_CONTAINER) or next(first, "")
+
+
 def _asked(pod: Object[Pod], request: web.Request) -> _Asked:
     query = request.query
     tail = query.get("tailLines", "")
@@ -79,7 +87,7 @@ def _container(pod: Object[Pod], wanted: str) -> str:
     every = [*(one.name for one in pod.spec.spec.init_containers), *own]
     if injection.proxy(pod) is not injection.Proxy.NONE and injection.PROXY not in every:
         every.append(injection.PROXY)
-    wanted = wanted or pod.annotations.get(_DEFAULT_CONTAINER, "") or (own[0] if own else "")
+    wanted = wanted or default_container(pod)
     if wanted not in every:
         name = pod.key.name
         raise status.bad_request(

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from plait.base import processes
 from plait.config.catalog import KINDS
-from plait.config.meta import Key
 from plait.serve import workloads
-from plait.serve.api import status
+from plait.serve.api import logs, reads, status
 from plait.serve.api.backend import Backend
-from plait.serve.api.paths import is_true
+from plait.serve.api.paths import Target, is_true
 from plait.serve.api.replies import reply
 
 ROOT = "/plait/v1"
@@ -95,17 +95,17 @@ class _Shown:
         runtime = self._backend.runtime
         if runtime is None:
             raise status.bad_request("no Pods run here; in a cluster use kubectl exec")
-        namespace, name = request.match_info["namespace"], request.match_info["name"]
         words = request.query.getall("command", [])
         if not words:
             raise status.bad_request("a command is needed")
-        pod = KINDS["Pod"].key(namespace, name)
-        container = request.query.get("container") or _first_container(self._backend, pod)
+        target = Target(kind=KINDS["Pod"], version="v1", **request.match_info)
+        record = reads.found(self._backend, target)
+        container = request.query.get("container") or logs.default_container(record.object)
         try:
-            found = runtime.entry(pod, container, words)
+            command = runtime.entry(record.key, container, words).launcher()
         except LookupError as error:
-            raise status.StatusError(404, "NotFound", str(error)) from error
-        return reply({"command": found.launcher(), "uid": os.geteuid()})
+            raise status.bad_request(str(error)) from error
+        return reply({"command": command, "uid": os.geteuid(), "machine": processes.machine()})
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         return await self._page(request, "status", self._pages.status)
@@ -157,13 +157,6 @@ class _Shown:
             return await _stream(request, wake, page)
         finally:
             stop()
-
-
-def _first_container(backend: Backend, key: Key) -> str:
-    """The container that is meant where none is named; empty: there is none."""
-    record = backend.store.record(key)
-    containers = record.object.spec.spec.containers if record and record.object else ()
-    return str(containers[0].name) if containers else ""
 
 
 async def _stream(

@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import os
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode
 
 import click
 
+from plait.base import processes
 from plait.ui.cli import common, targets
 
 _EXAMPLE = """
 Examples: plait exec deployment/web -- curl -s http://reviews:9080/ · plait exec web-v1-abc -- sh
 """
+_LONGEST = 8000  # characters of a query, below what servers take in one line
+_KUBECTLS = "As kubectl has it; needless: the command has your terminal."
 
 
-@click.command(epilog=_EXAMPLE, context_settings={"ignore_unknown_options": True})
+@click.command(epilog=_EXAMPLE)
 @click.argument("workload")
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND…", type=click.UNPROCESSED)
 @click.option("-c", "--container", default="", help="Of several containers, which one.")
+@click.option("-i", "--stdin", is_flag=True, expose_value=False, help=_KUBECTLS)
+@click.option("-t", "--tty", is_flag=True, expose_value=False, help=_KUBECTLS)
 @common.namespace
 def command(workload: str, words: tuple[str, ...], container: str, namespace: str) -> None:
     """Run a command beside a workload's program: in its network, with its files and variables."""
-    target = targets.parse(workload, namespace)
     api = common.client()
-    pod = targets.pods(api, target)[0]
+    pod = targets.pods(api, targets.parse(workload, namespace))[0]
     query = {"container": container, "command": words}
-    page = api.ask("GET", f"/plait/v1/pods/{namespace}/{pod}/entry", query=query).body
-    if os.geteuid() != page["uid"]:
+    if len(urlencode(query, doseq=True)) > _LONGEST:
         raise click.ClickException(
-            f"the mesh runs as user {page['uid']}: run this as that user, on its machine (sudo)"
+            f"the command is longer than {_LONGEST} characters: write it to a file, and have a "
+            f"shell read that: plait exec {workload} -n {namespace} -- sh < FILE"
+        )
+    with targets.expected(pod):
+        path = f"/plait/v1/pods/{quote(pod.namespace)}/{quote(pod.name)}/entry"
+        page = api.ask("GET", path, query=query).body
+    _enter(page)
+
+
+def _enter(page: dict[str, Any]) -> NoReturn:
+    """Become the command.
+
+    Raises:
+        ClickException: from here it cannot be entered.
+    """
+    if page["machine"] != processes.machine():
+        raise click.ClickException("the mesh runs on another machine: run this there")
+    if page["uid"] != os.geteuid():
+        raise click.ClickException(
+            f"the mesh runs as user {page['uid']}: run this as that user (sudo)"
         )
     launcher = page["command"]
-    os.execv(launcher[0], launcher)  # noqa: S606 - what the user asked for, in our place
+    try:
+        os.execv(launcher[0], launcher)  # noqa: S606 - what the user asked for, in our place
+    except OSError as error:
+        raise click.ClickException(f"cannot start {launcher[0]}: {error.strerror}") from error

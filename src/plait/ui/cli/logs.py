@@ -2,68 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from queue import Queue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 from plait.ui.cli import common, targets
 from plait.ui.cli.client import Client
+from plait.ui.cli.targets import Target
 
 _EXAMPLE = """
 Examples: plait logs -f deployment/reviews-v1 · plait logs web-v1-abc -c istio-proxy --tail 20
 """
+_AHEAD = 1000  # lines that are read before they are printed
+_Heard: TypeAlias = tuple[Target, bytes | click.ClickException]  # a line, or why there is none
 
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("workload")
 @click.option("-f", "--follow", is_flag=True, help="Go on as more is said.")
 @click.option("-c", "--container", default="", help="Which container; istio-proxy: the proxy.")
-@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
+@click.option("--tail", default=-1, help="How many of the last lines; -1: all.")
 @click.option("-p", "--previous", is_flag=True, help="Of the run before the last restart.")
 @common.namespace
 def command(
-    workload: str,
-    follow: bool,
-    container: str,
-    tail: int | None,
-    previous: bool,
-    namespace: str,
+    workload: str, follow: bool, container: str, tail: int, previous: bool, namespace: str
 ) -> None:
     """Print the log of a Pod, or of all Pods of a Deployment."""
     api = common.client()
-    names = targets.pods(api, targets.parse(workload, namespace))
+    pods = targets.pods(api, targets.parse(workload, namespace))
     query: dict[str, Any] = {"container": container} if container else {}
-    query |= {"tailLines": tail} if tail is not None else {}
+    query |= {"tailLines": tail} if tail >= 0 else {}
     query |= {"follow": "true"} if follow else {}
     query |= {"previous": "true"} if previous else {}
-    streams = [(name, _lines(api, namespace, name, query)) for name in names]
-    if len(streams) == 1:
-        _print("", streams[0][1])
-    elif follow:
-        _together(streams)
-    else:
-        for name, lines in streams:
-            _print(f"[{name}] ", lines)
+    if len(pods) == 1:
+        for line in _lines(api, pods[0], query):
+            click.echo(line, nl=False)
+        return
+    logs = [_heard(api, pod, query) for pod in pods]
+    _print(_together(logs) if follow else chain.from_iterable(logs))
 
 
-def _lines(api: Client, namespace: str, pod: str, query: dict[str, Any]) -> Iterator[bytes]:
-    return api.stream(f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query)
+def _lines(api: Client, pod: Target, query: Mapping[str, Any]) -> Iterator[bytes]:
+    with targets.expected(pod):
+        yield from api.stream(f"{pod.path}/log", query)
 
 
-def _print(prefix: str, lines: Iterator[bytes]) -> None:
-    for line in lines:
-        text = line.decode(errors="replace")
-        click.echo(f"{prefix}{text}", nl=not text.endswith("\n"))
+def _heard(api: Client, pod: Target, query: Mapping[str, Any]) -> Iterator[_Heard]:
+    try:
+        for line in _lines(api, pod, query):
+            yield pod, line
+    except click.ClickException as error:
+        yield pod, error
 
 
-def _together(streams: list[tuple[str, Iterator[bytes]]]) -> None:
-    """Several logs as they go, each line with its Pod's name; until all are over."""
-    threads = [
-        Thread(target=_print, args=(f"[{name}] ", lines), daemon=True) for name, lines in streams
-    ]
+def _together(logs: Iterable[Iterator[_Heard]]) -> Iterator[_Heard]:
+    """Several logs as they go, until all are over."""
+    queue: Queue[_Heard | None] = Queue(_AHEAD)
+
+    def read(log: Iterator[_Heard]) -> None:
+        try:
+            for one in log:
+                queue.put(one)
+        finally:
+            queue.put(None)
+
+    threads = [Thread(target=read, args=(log,), daemon=True) for log in logs]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in threads:
+        yield from iter(queue.get, None)
+
+
+def _print(heard: Iterable[_Heard]) -> None:
+    """Print lines, each with its Pod's name before it.
+
+    Raises:
+        SystemExit: with 1: some could not be read, which is told as well.
+    """
+    is_whole = True
+    for pod, said in heard:
+        if isinstance(said, bytes):
+            click.echo(f"[{pod.name}] ".encode() + said.removesuffix(b"\n"))
+        else:
+            click.echo(f"error: {pod.name}: {said.format_message()}", err=True)
+            is_whole = False
+    if not is_whole:
+        raise SystemExit(1)

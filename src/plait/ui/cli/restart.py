@@ -24,11 +24,12 @@ def command(deployment: str, wait: bool, timeout: float, namespace: str) -> None
     """Replace the Pods of a Deployment one after the other, as its strategy says."""
     target = targets.deployment(deployment, namespace)
     api = common.client()
-    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{target.name}"
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     template = {"metadata": {"annotations": {_MARK: now}}}
     headers = {"Content-Type": _MERGE}
-    answer = api.ask("PATCH", path, {"spec": {"template": template}}, headers=headers)
+    with targets.expected(target):
+        body = {"spec": {"template": template}}
+        answer = api.ask("PATCH", target.path, body, headers=headers)
     common.warn(answer.warnings)
     click.echo(f"{target} restarted")
     if wait:

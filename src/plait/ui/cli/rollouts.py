@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from plait.ui.cli import targets
 from plait.ui.cli.client import Client
 from plait.ui.cli.targets import Target
 
@@ -19,17 +20,17 @@ def until_ready(api: Client, target: Target, seconds: float) -> None:
     Raises:
         ClickException: it takes longer.
     """
-    path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.name}"
     deadline = time.monotonic() + seconds
     while True:
-        found = api.ask("GET", path).body
+        with targets.expected(target):
+            found = api.ask("GET", target.path).body
         wanted, have = found["spec"].get("replicas", 1), _status(found)
         if have == (found["metadata"]["generation"], wanted, wanted, wanted):
             click.echo(f"{wanted} of {wanted} ready")
             return
         if time.monotonic() > deadline:
             raise click.ClickException(
-                f"{target}: {have[2]} of {wanted} ready after {seconds:.0f} s; see: plait status"
+                f"{target}: {have[2]} of {wanted} ready after {seconds:g} s; see: plait status"
             )
         time.sleep(_TICK)
 

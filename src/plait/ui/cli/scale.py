@@ -22,9 +22,10 @@ def command(deployment: str, replicas: int, wait: bool, timeout: float, namespac
     """Set the number of Pods of a Deployment."""
     target = targets.deployment(deployment, namespace)
     api = common.client()
-    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{target.name}/scale"
     body = {"spec": {"replicas": replicas}}
-    answer = api.ask("PATCH", path, body, headers={"Content-Type": _MERGE})
+    headers = {"Content-Type": _MERGE}
+    with targets.expected(target):
+        answer = api.ask("PATCH", f"{target.path}/scale", body, headers=headers)
     common.warn(answer.warnings)
     click.echo(f"{target} scaled")
     if wait:

@@ -40,10 +40,7 @@ def _print(page: dict[str, Any], form: str) -> None:
         click.echo(output.data(page, form))
         return
     if page["workloads"]:
-        rows = [_workload(one) for one in page["workloads"]]
-        click.echo(output.table(["WORKLOAD", "READY", "RESTARTS", "STATUS"], rows))
-        for door in page["doors"]:
-            click.echo(f"http://{door['address']}   {_door(door)}")
+        _print_workloads(page)
         click.echo()
     if page["proxies"]:
         rows = [_row(proxy) for proxy in page["proxies"]]
@@ -54,28 +51,42 @@ def _print(page: dict[str, Any], form: str) -> None:
         click.echo(line)
 
 
+def _print_workloads(page: dict[str, Any]) -> None:
+    states = [_state(one).splitlines() for one in page["workloads"]]
+    rows = [_workload(one, state[0]) for one, state in zip(page["workloads"], states, strict=True)]
+    click.echo(output.table(["WORKLOAD", "READY", "RESTARTS", "STATUS"], rows))
+    for row, (_, *more) in zip(rows, states, strict=True):
+        if more:  # lines to copy into a file, for one
+            click.echo("\n  ".join([f"{row[0]}:", *more]))
+    for door in page["doors"]:
+        click.echo(f"http://{door['address']}   {_door(door)}")
+
+
 def _running(api: Client) -> dict[str, Any]:
     """The page of workloads."""
     found: dict[str, Any] = api.ask("GET", "/plait/v1/workloads").body
     return found
 
 
-def _workload(one: dict[str, Any]) -> list[Any]:
+def _workload(one: dict[str, Any], state: str) -> list[Any]:
     restarts = sum(instance["restarts"] for instance in one["instances"])
-    said = [_said(instance) for instance in one["instances"] if not instance["ready"]]
-    state = one["message"] or "; ".join(said) or ("Running" if one["desired"] else "Scaled to 0")
-    return [
-        f"{one['namespace']}/{one['name']}",
-        f"{one['ready']}/{one['desired']}",
-        restarts,
-        state,
-    ]
+    name = f"{one['namespace']}/{one['name']}"
+    return [name, f"{one['ready']}/{one['desired']}", restarts, state]
+
+
+def _state(one: dict[str, Any]) -> str:
+    """How a workload does, in one line or more; what several instances say is said once."""
+    said = dict.fromkeys(_said(instance) for instance in one["instances"] if not instance["ready"])
+    if one["message"] or said:
+        return str(one["message"] or "; ".join(said))
+    if one["ready"] < one["desired"]:
+        return "Pending"
+    return "Running" if one["desired"] else "Scaled to 0"
 
 
 def _said(instance: dict[str, Any]) -> str:
-    if instance["reason"]:
-        return f"{instance['reason']}: {instance['message']}"
-    return str(instance["message"] or instance["phase"])
+    told = [instance["reason"], instance["message"]]
+    return ": ".join(filter(None, told)) or str(instance["phase"])
 
 
 def _door(door: dict[str, Any]) -> str:
@@ -116,5 +127,6 @@ def _is_troubled(page: dict[str, Any]) -> bool:
     errors = [f for one in page["objects"] for f in one["findings"] if f["severity"] == "error"]
     refused = any(one["rejections"] for one in page["objects"])
     down = any(one["ready"] < one["desired"] for one in page["workloads"])
+    down |= any(door["problem"] for door in page["doors"])
     late = down or any(proxies.late(proxy) for proxy in page["proxies"])
     return bool(errors or refused or late or page["faults"] or page["failures"] or page["store"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
 
-from plait.ui.cli.client import Client
+from plait.ui.cli.client import Client, RefusedError
 
 _KINDS = {
     **dict.fromkeys(("pod", "pods", "po"), "Pod"),
@@ -25,6 +28,13 @@ class Target(NamedTuple):
         """As kubectl prints it."""
         prefix = "deployment.apps" if self.kind == "Deployment" else "pod"
         return f"{prefix}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where the API has it."""
+        root = "/apis/apps/v1" if self.kind == "Deployment" else "/api/v1"
+        plural = f"{self.kind.lower()}s"
+        return f"{root}/namespaces/{quote(self.namespace)}/{plural}/{quote(self.name)}"
 
 
 def parse(said: str, namespace: str) -> Target:
@@ -53,33 +63,53 @@ def deployment(said: str, namespace: str) -> Target:
     return found
 
 
-def pods(api: Client, target: Target) -> list[str]:
-    """Names of the Pods that are meant, those that are ready first.
+@contextmanager
+def expected(target: Target) -> Iterator[None]:
+    """Tell the way out if what is asked of the API within is not there.
+
+    Raises:
+        ClickException: it is not there.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        if error.is_missing:
+            raise _missing(target) from error
+        raise
+
+
+def pods(api: Client, target: Target) -> list[Target]:
+    """The Pods that are meant, those that are ready first.
 
     Raises:
         ClickException: there is none.
     """
     if target.kind == "Pod":
-        return [target.name]
+        return [target]
     page = api.ask("GET", "/plait/v1/workloads").body
-    found = workload(page, target)
+    found = _workload(page, target)
     if found is None:
-        raise click.ClickException(
-            f'there is no {target} in namespace "{target.namespace}"; see: plait get deployments -A'
-        )
+        raise _missing(target)
     instances = sorted(found["instances"], key=lambda one: (not one["ready"], one["name"]))
     if not instances:
         raise click.ClickException(
-            f"{target} has no Pod now; start one with: plait scale {target} --replicas 1"
+            f"{target} has no Pod now; start one with: "
+            f"plait scale deployment/{target.name} --replicas 1 -n {target.namespace}"
         )
-    return [one["name"] for one in instances]
+    return [Target("Pod", target.namespace, one["name"]) for one in instances]
 
 
-def workload(page: dict[str, Any], target: Target) -> dict[str, Any] | None:
-    """A workload in the page of all; None: it is not there."""
+def _workload(page: dict[str, Any], target: Target) -> dict[str, Any] | None:
     wanted = (target.kind, target.namespace, target.name)
     for one in page["workloads"]:
         if (one["kind"], one["namespace"], one["name"]) == wanted:
             found: dict[str, Any] = one
             return found
     return None
+
+
+def _missing(target: Target) -> click.ClickException:
+    way = f"see: plait get {target.kind.lower()}s -A"
+    if target.kind == "Pod":
+        way += f"; of a Deployment: deployment/{target.name}"
+    return click.ClickException(f'there is no {target} in namespace "{target.namespace}"; {way}')
