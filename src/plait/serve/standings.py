@@ -30,6 +30,7 @@ class Standings:
         self._watched: set[Key] = set()
         self._written: list[tuple[int, Key]] = []  # what is watched, by revision
         self._extended_at = -1  # the store's revision
+        self._new: dict[Key, int] = {}  # not evaluated yet; watched since which revision
         self._stops: tuple[Callable[[], None], ...] = ()
         self._asked_at = 0.0
         self._progress: Progress = []
@@ -69,7 +70,7 @@ class Standings:
             stop()
         for key in self._watched:
             self._store.unwatch(status.standing, key)
-        self._watched, self._extended_at = set(), -1
+        self._watched, self._extended_at, self._new = set(), -1, {}
 
     def _ask(self, now: float) -> None:
         found = [(s.delivered, s.node.id) for s in self._ads.sessions() if s.node]
@@ -85,13 +86,16 @@ class Standings:
         now = {key for _, key in self._written}
         for key in now - self._watched:
             self._store.watch_soon(status.standing, key)
+            self._new[key] = self._extended_at
         for key in self._watched - now:
             self._store.unwatch(status.standing, key)
+            self._new.pop(key, None)
         self._watched = now
 
     def _on_drained(self, drained: Drained, revision: int) -> None:
-        del revision
-        self._tell(args[0] for query, args in drained.values if query is status.standing)
+        found = [args[0] for query, args in drained.values if query is status.standing]
+        # the first look at an object is no change, unless something was written meanwhile
+        self._tell(key for key in found if self._new.pop(key, None) != revision)
         if drained.done:
             self._extend()
 

@@ -69,7 +69,7 @@ async def _follow(
             async with asyncio.timeout(BOOKMARK_EVERY):
                 item = await queue.get()
         except TimeoutError:
-            if bookmarks and watching.place > sent:
+            if bookmarks and queue.empty() and watching.place > sent:
                 sent = watching.place
                 await _send(answer, [watching.bookmark(initial=False)])
             continue
@@ -105,9 +105,7 @@ def _start(backend: Backend, request: web.Request) -> tuple[int, bool]:
             return backend.store.revision, True
     if asked in ("", "0"):
         return backend.store.revision, True
-    if not asked.isdecimal():
-        raise status.bad_request(f'resourceVersion: Invalid value: "{asked}"')
-    return int(asked), False
+    return reads.revision_asked(backend, request), False
 
 
 def _is_marked(request: web.Request) -> bool:
@@ -126,6 +124,7 @@ class Watch:
 
     def __init__(self, printer: Printer, selector: Selector, since: int) -> None:
         self.place = since  # all up to this revision was looked at
+        self._told = since  # all up to this one the client was told of
         self.printer = printer
         self._selector = selector
         self._columns = True
@@ -134,7 +133,7 @@ class Watch:
     def initial(self, *, is_marked: bool) -> Iterator[Line]:
         """All that is there now, and the mark that this was all; written when it is asked for."""
         target, backend = self.printer.target, self.printer.backend
-        self.place = backend.store.revision
+        self.place = self._told = backend.store.revision
         records = reads.collected(backend, target, self._selector)
         lines = (self._line("ADDED", record) for record in records if self._sees(record))
         return chain(lines, [self.bookmark(initial=True)] if is_marked else [])
@@ -149,9 +148,12 @@ class Watch:
             record = self.printer.backend.record(item)
             if record is None or not self._sees(record):
                 return []
+            if record.revision > self._told:
+                return []  # its change is still to come, and with it the conditions
             if self._stood.get(item) == self._standing(item):
                 return []
             return [self._line("MODIFIED", record)]
+        self._told = item.revision
         before = item.previous is not None and self._sees(item.previous)
         after = item.type is not EventType.DELETED and self._sees(item.record)
         if after:

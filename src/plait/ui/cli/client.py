@@ -51,6 +51,10 @@ class Resource(NamedTuple):
         return f"{root}{scope}/{self.plural}" + (f"/{quote(name)}" if name else "")
 
 
+class AwayError(click.ClickException):
+    """Nobody answers, or who answered is gone."""
+
+
 class RefusedError(click.ClickException):
     """The API refused a request, in its own words."""
 
@@ -105,7 +109,7 @@ class Client:
     def follow(
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The events of a watch, for ever.
+        """The events of a watch, until it is ended there.
 
         Raises:
             ClickException: as `ask`.
@@ -181,7 +185,7 @@ class Client:
             )
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise click.ClickException(
+            raise AwayError(
                 f"no control plane answers at {self.server} ({_reason(error)}). "
                 "Start one with: plait serve, or name another with --server"
             ) from error

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common, output, watching
 from plait.ui.cli.client import TABLE, Client, RefusedError, Resource
 
 _EXAMPLE = """
@@ -175,12 +175,8 @@ def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form:
     wanted = {**query, **({"fieldSelector": f"metadata.name={names[0]}"} if names else {})}
     tabular = form.name in ("table", "wide")
     rows = _Rows(scope if resource.namespaced else "", wide=form.name == "wide")
-    for event in api.follow(resource.path(scope), wanted, {"Accept": TABLE} if tabular else None):
-        body = event["object"]
-        if event["type"] == "ERROR":
-            raise click.ClickException(body.get("message", "the watch ended"))
-        if event["type"] == "BOOKMARK":
-            continue
+    headers = {"Accept": TABLE} if tabular else None
+    for body in watching.changes(api, resource.path(scope), wanted, headers):
         if tabular:
             click.echo(rows.shown(body))
         elif form.name == "name":
@@ -189,7 +185,6 @@ def _watch(api: Client, targets: Targets, scope: str | None, query: Query, form:
             if form.name == "yaml":
                 click.echo("---")
             form.say(form.shown(body))
-    raise click.ClickException("the control plane ended the watch")
 
 
 class _Rows:
