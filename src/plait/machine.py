@@ -14,7 +14,7 @@ from plait.base import place as places
 from plait.base import processes
 from plait.base.place import EdgePort, EdgeSpec, Place
 from plait.base.query import Drained
-from plait.base.tasks import Backoff
+from plait.base.tasks import Backoff, Health, supervise
 from plait.config.mesh_config import AccessLogEncoding, MeshConfig
 from plait.config.store import Store
 from plait.controllers.run import Workloads
@@ -31,7 +31,9 @@ _STEADY = 10.0  # seconds after which an agent's end is not its start's fault
 _log = structlog.get_logger(__name__)
 
 
-async def keep_agent(place: Place, xds: str, environment: Mapping[str, str]) -> None:
+async def keep_agent(
+    place: Place, xds: str, environment: Mapping[str, str], health: Health
+) -> None:
     """Keep an agent running, for ever: the one that is there, or one of our own.
 
     It outlives us, and proxies outlive it.
@@ -41,6 +43,7 @@ async def keep_agent(place: Place, xds: str, environment: Mapping[str, str]) -> 
         time = asyncio.get_running_loop().time
         started = time()
         agent = await asyncio.to_thread(_agent, place, xds, environment)
+        health.up()
         code = await agent.wait()
         failures = 1 if time() - started > _STEADY else failures + 1
         _log.warning("agent ended", pid=agent.pid, code=code, path=str(place.run / "agent.log"))
@@ -77,15 +80,20 @@ async def run(settings: Settings, store: Store, pods: Platform) -> None:
     """Run the workloads of the store on this machine until cancelled; they run on.
 
     Requests are logged unless the mesh's settings come from a file: whoever tries something on
-    one machine wants to see them.
+    one machine wants to see them.  What cannot be written down now, as on a full disk, is tried
+    again: the rest goes on.
     """
-    place = settings.place
+    place, doors = settings.place, Doors(store, settings.place)
+
+    async def agent(health: Health) -> None:
+        await keep_agent(place, settings.xds[-1], passed_on(), health)
+
     if settings.mesh_config is None:
         await store.observe([("MeshConfig", "mesh", LOGGED)])
     async with asyncio.TaskGroup() as group:
         group.create_task(Workloads(store, pods).run(), name="workloads")
-        group.create_task(Doors(store, place).run(), name="doors")
-        group.create_task(keep_agent(place, settings.xds[-1], passed_on()), name="agent")
+        group.create_task(supervise(doors.run, name="doors"), name="doors")
+        group.create_task(supervise(agent, name="agent"), name="agent")
 
 
 class Doors:
@@ -95,8 +103,12 @@ class Doors:
         self._store = store
         self._place = place
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, health: Health) -> None:
+        """Until cancelled.
+
+        Raises:
+            OSError: the note cannot be written.
+        """
         changed = asyncio.Event()
         changed.set()
 
@@ -111,6 +123,7 @@ class Doors:
                 await changed.wait()
                 changed.clear()
                 await asyncio.to_thread(places.write, self._place.edge, self._wanted())
+                health.up()
         finally:
             self._store.unwatch(edge.doors)
             stop()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_it_is_not_ready_before_the_control_plane_said_something(
         running.want(sidecar(network))
         ports = (15020, 15021)
         for port in ports:
-            eventually(lambda port=port: page(path(network, "web"), port, READY), LONG)
+            eventually(partial(page, path(network, "web"), port, READY), LONG)
         eventually(lambda: running.state("demo.web-1").pid, LONG, "Envoy runs")
         before = [page(path(network, "web"), port, READY)[0] for port in ports]
         waiting = running.state("demo.web-1")

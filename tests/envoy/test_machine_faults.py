@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support import istio, traffic
 from tests.support.envoy import eventually
 from tests.support.machine import Machine, deployment, directory, machine, service
 from tests.support.netns import needs_root
+from tests.support.plane import free_port
 
 pytestmark = needs_root
 HOST = {"Host": "reviews.example"}
@@ -182,6 +184,63 @@ def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
     assert f"127.0.0.1:{world.port}" in said
     assert "default/web-v1" in said
     assert "1 of 1 ready" in said
+
+
+def test_up_names_a_wrong_file_and_does_not_wait_for_what_completed():
+    with directory() as top:
+        world = Machine(top)
+        world.images["task"] = {"command": ["echo", "done"]}
+        spec = {"restartPolicy": "Never", "containers": [{"name": "task", "image": "task"}]}
+        metadata = {"name": "task", "namespace": "default"}
+        task = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        (world.files / "wrong.yaml").write_text("kind: [x\n")
+        try:
+            alone = world.up(ok=False)
+            (world.files / "wrong.yaml").unlink()
+            world.write("task", task)
+            eventually(lambda: "Completed" in world.run("get", "pods"), what="the end")
+            completed = world.up("--timeout", "60")
+        finally:
+            world.down()
+
+    assert "wrong.yaml:2" in alone
+    assert "no workload" not in alone
+    assert "completed" in completed
+
+
+def test_a_second_up_waits_until_the_first_has_a_control_plane():
+    with directory() as top, ThreadPoolExecutor() as pool:
+        world = Machine(top)
+        try:
+            first = pool.submit(world.up)
+            eventually(world.place.mesh.exists, what="a control plane that starts")
+            second = world.up()
+            first.result()
+        finally:
+            world.down()
+
+    assert "it runs already" in second
+
+
+def test_a_note_that_cannot_be_written_ends_nothing_and_is_written_later(world: Machine):
+    before, log = plane(world), world.data / "serve.log"
+    note = world.place.edge.read_bytes()
+    world.place.edge.unlink()
+    (world.place.edge / "in the way").mkdir(parents=True)
+    port = free_port()
+    world.write("more", istio.gateway("more", (port, "HTTP")))
+    try:
+        eventually(lambda: "task=doors" in log.read_text(), what="a failure that is told")
+        assert plane(world) == before
+        assert places.read(world.place.mesh, places.Mesh) is not None
+    finally:
+        (world.place.edge / "in the way").rmdir()
+        world.place.edge.rmdir()
+
+    eventually(world.place.edge.exists, what="the note")
+    assert str(port) in world.place.edge.read_text()
+    assert world.place.edge.read_bytes() != note
+    assert processes.is_running(before)
 
 
 @pytest.mark.parametrize("missing", ["iptables-restore", "root"])

@@ -51,6 +51,18 @@ def test_an_image_that_is_not_mapped_names_the_file_and_the_lines(tmp_path):
     assert '[images."x/app:2"]\ndirectory = "."\ncommand = [' in str(caught.value)
 
 
+def test_what_runs_keeps_its_image_while_the_map_is_wrong(tmp_path):
+    images = image_map(tmp_path, '[images.app]\ncommand = ["a"]')
+    before = images.last("app")
+    (tmp_path / "images.toml").write_text("[images")
+    os.utime(tmp_path / "images.toml", ns=(1, 1))
+
+    assert before is not None
+    assert images.last("app") == before
+    with pytest.raises(ImageMapError):
+        images.find("app")
+
+
 def test_a_container_with_a_command_needs_a_directory_only(tmp_path):
     images = image_map(tmp_path, '[images.app]\ndirectory = "."')
 

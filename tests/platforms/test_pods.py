@@ -167,6 +167,27 @@ def test_an_image_that_is_not_mapped_says_what_to_add_and_starts_once_it_is():
     running(body)
 
 
+def test_a_pod_is_probed_and_ended_while_the_image_map_is_wrong():
+    async def body(world: World) -> None:
+        probe = {"exec": {"command": ["test", "-e", "ok"]}, **FAST}
+        (world.top / "ok").touch()
+        asked = pod(readinessProbe=probe, workingDir=str(world.top))
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            await world.until(is_ready)
+            world.images.write_text("[images")
+            (world.top / "ok").unlink()
+            await world.until(lambda s: not is_ready(s))
+            (world.top / "ok").touch()
+            status = await world.until(is_ready)
+            async with asyncio.timeout(10):
+                await platform.stop(asked.key, 1)
+
+        assert container(status).restart_count == 0
+
+    running(body)
+
+
 def test_readiness_follows_the_probe():
     async def body(world: World) -> None:
         probe = {"httpGet": {"path": "/ready", "port": 8080}, **FAST}

@@ -13,7 +13,6 @@ from plait.config.diagnostics import Diagnostic
 from plait.config.meta import Key, Object, Origin
 from plait.config.ports import Change
 
-
 CONTROLLER: Final = "workload"
 """The source of what controllers write: whoever else changes that writes in its name."""
 

@@ -59,7 +59,16 @@ class ImageMap:
         Raises:
             ImageMapError: the file is wrong.
         """
-        images = self._images()
+        return self._named(reference, self._images())
+
+    def last(self, reference: str) -> Image | None:
+        """As `find`, while the file is wrong by what it said before: for what runs already."""
+        try:
+            return self.find(reference)
+        except ImageMapError:
+            return self._named(reference, self._read[1])
+
+    def _named(self, reference: str, images: Mapping[str, Image]) -> Image | None:
         found = next((images[name] for name in names(reference) if name in images), None)
         if found is None:
             return None

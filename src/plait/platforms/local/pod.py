@@ -157,7 +157,7 @@ class LocalPod:
 
     def entry(self, container: Container, command: Sequence[str]) -> Command:
         """How to start something else where a container runs."""
-        image = self._world.images.find(container.image) or Image(directory="/")
+        image = self._world.images.last(container.image) or Image(directory="/")
         return replace(self._inside(container, image), command=tuple(command))
 
     def _inside(self, container: Container, image: Image) -> Command:

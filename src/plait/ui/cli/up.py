@@ -42,11 +42,11 @@ def command(**given: Any) -> None:
     if not directory.exists():
         raise click.ClickException(f"there is no directory {directory}; write: plait up DIRECTORY")
     machine = Machine(given["data"] or settings.local_data())
-    images = given["images"] or _if_there(directory / "images.toml")
+    images = given["images"] or _beside(directory) / "images.toml"
     watch = _Stopwatch()
     found = machine.running()
     if found is None:
-        plane = machine.start(directory.absolute(), images, api_address(given["api"]))
+        plane = machine.start(directory.absolute(), images.absolute(), api_address(given["api"]))
         machine.await_plane(plane)
     else:
         mesh, _ = found
@@ -56,14 +56,15 @@ def command(**given: Any) -> None:
                 "beside it with --data DIRECTORY"
             )
         click.echo("it runs already")
+        machine.await_plane(found[1])  # it may just have been started
     watch.lap("control plane")
     _line("control plane", "answers", watch.total)
     if given["wait"]:
         _follow(machine.client(), watch, given["timeout"])
 
 
-def _if_there(path: Path) -> Path | None:
-    return path.absolute() if path.exists() else None
+def _beside(files: Path) -> Path:
+    return files if files.is_dir() else files.parent
 
 
 def _follow(api: Client, watch: _Stopwatch, timeout: float) -> None:
@@ -82,13 +83,14 @@ def _follow(api: Client, watch: _Stopwatch, timeout: float) -> None:
             shown.tell_late(page)
             break
         time.sleep(_TICK)
-    failed = [one for one in page["workloads"] if one["ready"] < one["desired"]]
+    failed = [one for one in page["workloads"] if not _is_there(one)]
     failed += [door for door in page["doors"] if not door["open"]]
+    failed += shown.tell_faults(api.ask("GET", "/plait/v1/status").body["faults"])
     click.echo(f"\n{watch}")
     if failed:
         click.echo("Not everything runs: see plait status.  End it with: plait down", err=True)
         raise SystemExit(1)
-    if not page["workloads"]:
+    if not (page["workloads"] or failed):
         click.echo("There is no workload in it yet: add a Deployment, and it runs")
     click.echo("See how it does with: plait status.  End it with: plait down")
 
@@ -133,6 +135,8 @@ class _Shown:
             name = f"{one['namespace']}/{one['name']}"
             if one["ready"] >= one["desired"]:
                 self._tell_ready(name, f"{one['ready']} of {one['desired']} ready")
+            elif _is_there(one):
+                self._tell_ready(name, "completed")
             for reason, message in _troubles(one):
                 self._tell_trouble(name, f"{reason}: {message}" if reason else message)
         for door in page["doors"]:
@@ -145,7 +149,7 @@ class _Shown:
     def is_settled(self, page: dict[str, Any]) -> bool:
         """Whether everything is ready, or in trouble that waiting does not mend."""
         workloads = all(
-            one["ready"] >= one["desired"] or any(reason for reason, _ in _troubles(one))
+            _is_there(one) or any(reason for reason, _ in _troubles(one))
             for one in page["workloads"]
         )
         doors = all(door["open"] or door["problem"] for door in page["doors"])
@@ -154,12 +158,18 @@ class _Shown:
     def tell_late(self, page: dict[str, Any]) -> None:
         """Name what is not ready when there is no more time."""
         for one in page["workloads"]:
-            if one["ready"] < one["desired"]:
+            if not _is_there(one):
                 said = "; ".join(i["message"] or i["phase"] for i in one["instances"])
                 self._tell_trouble(
                     f"{one['namespace']}/{one['name']}",
                     f"not ready after {self._watch.total:.0f} s: {said or one['message']}",
                 )
+
+    def tell_faults(self, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Name what of the files cannot be read; all of it is returned."""
+        for fault in faults:
+            self._tell_trouble(fault["locator"] or fault["source"], fault["problem"])
+        return faults
 
     def _tell_ready(self, what: str, how: str, *, name: str = "") -> None:
         if (name or what) not in self._ready:
@@ -171,6 +181,13 @@ class _Shown:
         if (what, message) not in self._troubles:
             self._troubles.add((what, message))
             click.echo(f"  {what:<{_WIDTH}}  {message}", err=True)
+
+
+def _is_there(workload: dict[str, Any]) -> bool:
+    """Whether all instances are ready, or have done what they were to do."""
+    instances = workload["instances"]
+    has_succeeded = bool(instances) and all(one["phase"] == "Succeeded" for one in instances)
+    return has_succeeded or workload["ready"] >= workload["desired"]
 
 
 def _troubles(workload: dict[str, Any]) -> Iterable[tuple[str, str]]:
