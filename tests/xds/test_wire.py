@@ -120,6 +120,29 @@ def test_a_long_request_that_clients_send_alike_is_decoded_once():
     assert said("four", initial_resource_versions={"a": "1"}).initial == {"a": "1"}
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_clients_hold_alike_is_read_once_in_whatever_order_they_say_it(first: bool):
+    held = {f"cluster-{number}": f"{number:032x}" for number in range(200)}
+    reader = wire.Reader()
+
+    def said(node: str, versions: dict[str, str]) -> wire.Request:
+        request = protos.DeltaDiscoveryRequest(
+            node=protos.Node(id=node), type_url=CLUSTER, initial_resource_versions=versions
+        )
+        return reader.read(request.SerializeToString(), delta=True, first=first)
+
+    one = said("one", held)
+    two = said("two", dict(reversed(held.items())))
+    other = said("three", {**held, "cluster-7": "another"})
+
+    assert two.initial is one.initial
+    assert one.initial == held
+    assert other.initial == {**held, "cluster-7": "another"}
+    assert [got.node.id if got.node else None for got in (one, two)] == (
+        ["one", "two"] if first else [None, None]
+    )
+
+
 def test_requests_of_the_two_protocols_are_not_taken_for_each_other():
     body = protos.DiscoveryRequest(type_url=ENDPOINTS, resource_names=["a" * 2_000])
     data = body.SerializeToString()

@@ -152,6 +152,7 @@ class SharedTopic:
     """
 
     __slots__ = (
+        "_compared",
         "_payloads",
         "_standing",
         "_untaken",
@@ -178,6 +179,7 @@ class SharedTopic:
         self.left_at: float | None = None
         self._payloads: dict[Want, Payload] = {}
         self._standing: tuple[dict[str, str], frozenset[str], frozenset[str]] | None = None
+        self._compared: tuple[Any, tuple[frozenset[str], frozenset[str]]] | None = None
         self._untaken: dict[str, tuple[Entry, Resource]] | None = None
         self.refresh(1)
 
@@ -190,7 +192,7 @@ class SharedTopic:
     def forget(self) -> None:
         """Drop what can be worked out again."""
         self._payloads.clear()
-        self._standing = self._untaken = None
+        self._standing = self._compared = self._untaken = None
 
     def payload(self, want: Want) -> Payload:
         """The response that brings a stream to `number`."""
@@ -229,10 +231,23 @@ class SharedTopic:
         return found
 
     def compared(self, held: Mapping[str, str]) -> tuple[frozenset[str], frozenset[str]]:
-        """Names to send to a client that holds these versions, and names to call removed."""
+        """Names to send to a client that holds these versions, and names to call removed.
+
+        Clients that hold the same share what they said of it (`wire.Reader`), and the answer.
+        """
         if self._standing is None:
             self._standing = self._stand()
-        versions, absent, pending = self._standing
+        if self._compared is None or self._compared[0] is not held:
+            self._compared = (held, self._compare(held, *self._standing))
+        return self._compared[1]
+
+    def _compare(
+        self,
+        held: Mapping[str, str],
+        versions: Mapping[str, str],
+        absent: frozenset[str],
+        pending: frozenset[str],
+    ) -> tuple[frozenset[str], frozenset[str]]:
         # that a cluster goes says enough of its endpoints
         told = absent - held.keys() if self.type_url == ENDPOINTS else absent
         if held == versions:  # what clients that come back mostly say

@@ -12,7 +12,7 @@ from plait.config.names import DOMAIN
 from plait.mesh import clusters, ir
 from plait.xds import protos
 from plait.xds.admission import admitted
-from plait.xds.endpoints import encode_endpoint, locality
+from plait.xds.endpoints import locality, write_endpoint
 from plait.xds.resource import CLUSTER, Absent, Answer, Child, Named, Present, leaf
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -211,7 +211,7 @@ def _inline(assignment: Any, cluster: ir.Cluster) -> None:
         if group is None or one.locality != place:
             group, place = assignment.endpoints.add(), one.locality
             group.locality.CopyFrom(locality(place))
-        group.lb_endpoints.append(encode_endpoint(one, cluster.port))
+        write_endpoint(group.lb_endpoints.add(), one, cluster.port)
         group.load_balancing_weight.value += one.weight
 
 

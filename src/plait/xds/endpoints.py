@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from plait.base.digest import digest
@@ -38,12 +39,13 @@ def encode(found: ir.EndpointSet) -> bytes:
     """A serialised ClusterLoadAssignment."""
     message = protos.ClusterLoadAssignment(cluster_name=found.cluster)
     for group in found.groups:
-        message.endpoints.add(
+        fields = message.endpoints.add(
             locality=locality(group.locality),
-            lb_endpoints=[encode_endpoint(one, found.port) for one in group.endpoints],
             load_balancing_weight={"value": sum(one.weight for one in group.endpoints)},
             priority=group.priority,
         )
+        for one in group.endpoints:
+            write_endpoint(fields.lb_endpoints.add(), one, found.port)
     return protos.encode(message)
 
 
@@ -52,27 +54,39 @@ def locality(place: ir.Locality) -> Any:
     return protos.Locality(region=place.region, zone=place.zone, sub_zone=place.subzone)
 
 
-def encode_endpoint(one: ir.Endpoint, port: str) -> Any:
-    """An LbEndpoint on the number that `port`, a name of the host's ports, has there."""
-    message = protos.LbEndpoint()
+def write_endpoint(message: Any, one: ir.Endpoint, port: str) -> None:
+    """Fill an LbEndpoint: an endpoint on the number that `port`, a host's port name, has there."""
+    message.CopyFrom(_template(one.weight, one.tls, _workload(one)))
     address = message.endpoint.address
     if one.address.startswith("unix://"):
         address.pipe.path = one.address.removeprefix("unix://")
     else:
-        address.socket_address.address = one.address
-        address.socket_address.port_value = one.ports[port]
-    message.load_balancing_weight.value = one.weight
+        socket = address.socket_address
+        socket.address = one.address
+        socket.port_value = one.ports[port]
+
+
+def _workload(one: ir.Endpoint) -> str:
+    """What telemetry is told of an endpoint, in Istio's form; empty: nothing."""
+    if not one.workload:
+        return ""
+    name = workloads.canonical_name(one.labels, one.workload)
+    revision = workloads.canonical_revision(one.labels)
+    return f"{one.workload};{one.namespace};{name};{revision};{one.cluster}"
+
+
+@lru_cache(maxsize=4096)
+def _template(
+    weight: int,
+    tls: bool,  # noqa: FBT001 - part of the cache's key
+    workload: str,
+) -> Any:
+    """All that endpoints of one workload have in common; copied, never changed."""
+    message = protos.LbEndpoint()
+    message.load_balancing_weight.value = weight
     by_filter = message.metadata.filter_metadata
-    mode = "istio" if one.tls else "disabled"
+    mode = "istio" if tls else "disabled"
     by_filter["envoy.transport_socket_match"].fields["tlsMode"].string_value = mode
-    if one.workload:
-        by_filter["istio"].fields["workload"].string_value = ";".join(
-            (
-                one.workload,
-                one.namespace,
-                workloads.canonical_name(one.labels, one.workload),
-                workloads.canonical_revision(one.labels),
-                one.cluster,
-            )
-        )
+    if workload:
+        by_filter["istio"].fields["workload"].string_value = workload
     return message

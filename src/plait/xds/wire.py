@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.digest import digest
 from plait.xds import protos
@@ -147,7 +147,20 @@ def read_delta(data: bytes, *, first: bool) -> Request:
     Raises:
         Malformed: it is not one.
     """
+    return _of_delta(*_delta_message(data, first=first))
+
+
+def _delta_message(data: bytes, *, first: bool) -> tuple[Any, Any]:
+    """The message without its node, and the node."""
     message = _parse(protos.DeltaDiscoveryRequest, data if first else _behind(data, b"\x0a"))
+    if not message.HasField("node"):
+        return message, None
+    node = message.node
+    message.ClearField("node")
+    return message, node if first else None
+
+
+def _of_delta(message: Any, node: Any) -> Request:
     return Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
@@ -155,7 +168,7 @@ def read_delta(data: bytes, *, first: bool) -> Request:
         unsubscribed=frozenset(message.resource_names_unsubscribe),
         initial=dict(message.initial_resource_versions) or _NOTHING,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        node=message.node if first and message.HasField("node") else None,
+        node=node,
     )
 
 
@@ -176,14 +189,16 @@ def read_state(data: bytes, *, first: bool) -> Request:
 
 
 class Reader:
-    """Decodes requests; a long one that many clients send alike is decoded once.
+    """Decodes requests; a long one that many clients send alike is turned into sets once.
 
     Envoy names what it subscribes to in order, so proxies with the same clusters ask for endpoints
-    in the same bytes.  The versions that it holds come in no order: those are never alike.
+    in the same bytes.  The versions that it holds come in no order: such requests are compared
+    when they are parsed, which is a fraction of making names of them.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[bool, str], tuple[bytes, Request]] = {}
+        self._same: dict[tuple[bool, str], tuple[bytes, Request]] = {}
+        self._alike: dict[str, tuple[Any, Request]] = {}  # the last one with versions, by type
 
     def read(self, data: bytes, *, delta: bool, first: bool) -> Request:
         """Decode a request of a stream, `delta` or state of the world; the first with its node.
@@ -191,19 +206,40 @@ class Reader:
         Raises:
             Malformed: it is none.
         """
-        read = read_delta if delta else read_state
-        if first or not _LONG < len(data) < _LONGEST:
-            return read(data, first=first)
+        is_long = _LONG < len(data) < _LONGEST
+        if first and delta and is_long:
+            message, node = _delta_message(data, first=True)
+            return structs.replace(self._of_delta(message), node=node)
+        if first or not is_long:
+            return (read_delta if delta else read_state)(data, first=first)
         body = _behind(data, b"\x0a" if delta else b"\x0a\x12")
         key = (delta, digest(body))
-        same, request = self._seen.get(key, (b"", None))
+        same, request = self._same.get(key, (b"", None))
         if request is not None and same == body:
             return request
-        request = read(body, first=False)
+        request = self._read(body, delta=delta)
         if not request.initial:
-            self._seen[key] = (body, request)
-            if len(self._seen) > _SEEN:
-                del self._seen[next(iter(self._seen))]
+            self._same[key] = (body, request)
+            if len(self._same) > _SEEN:
+                del self._same[next(iter(self._same))]
+        return request
+
+    def _read(self, body: bytes, *, delta: bool) -> Request:
+        if not delta:
+            return read_state(body, first=False)
+        message, _ = _delta_message(body, first=False)
+        return self._of_delta(message)
+
+    def _of_delta(self, message: Any) -> Request:
+        """The request of a message without a node; the last one's if they are equal."""
+        known, request = self._alike.get(message.type_url, (None, None))
+        if request is not None and message == known:
+            return request
+        request = _of_delta(message, None)
+        if request.initial:
+            self._alike[message.type_url] = (message, request)
+            if len(self._alike) > _SEEN:
+                del self._alike[next(iter(self._alike))]
         return request
 
 
