@@ -383,6 +383,7 @@ def table(key: Key) -> str:
 def tables() -> dict[str, Mapping[str, Index]]:
     """What the engine holds: a table for each kind, and those that nobody writes by hand."""
     found: dict[str, Mapping[str, Index]] = {name: kind.indexes for name, kind in KINDS.items()}
+    found["TrustBundle"] = {}
     found["Rejection"] = {"object": indexes.rejected_objects, "all": lambda _: (True,)}
     found["MeshConfig"] = {}
     found["Conflict"] = {"all": indexes.conflicting}

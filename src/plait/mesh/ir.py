@@ -4,7 +4,7 @@ Values only: frozen, in a decided order, in plait's units (seconds, bytes, perce
 files are not here, or a line inserted at the top of one would re-send every route below it.
 """
 
-# budget: 580 lines, the vocabulary of the whole pipeline
+# budget: 600 lines, the vocabulary of the whole pipeline
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from enum import Enum
 from msgspec import Struct
 
 from plait.config.meta import Key
+from plait.mesh import tls
 
 
 class Role(Enum):
@@ -171,6 +172,7 @@ class View(Struct, frozen=True, cache_hash=True):
         scope: the Sidecar object in force; None: everything exported is seen.
         selected: rules with a selector that match: gateways, and VirtualService matches by
             ``sourceLabels``.
+        certified: each of them has an identity and can ask its agent for secrets.
     """
 
     role: Role
@@ -180,6 +182,7 @@ class View(Struct, frozen=True, cache_hash=True):
     selected: tuple[Selected, ...] = ()
     network: str = ""
     addressing: Addressing = Addressing.WRITTEN
+    certified: bool = False
 
 
 class InboundPort(Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
@@ -210,6 +213,7 @@ class Inbound(Struct, frozen=True, cache_hash=True):
     interception: Interception = Interception.REDIRECT
     ports: tuple[InboundPort, ...] = ()
     policies: tuple[Key, ...] = ()  # whose selectors match; none are enforced yet
+    certified: bool = False  # they have identities
 
 
 class Placement(Struct, frozen=True, cache_hash=True):
@@ -228,6 +232,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
         labels: sorted pairs.
         addresses: IP addresses of the workload, in its own order.
         edge: directory where a gateway takes connections from its machine's edge; empty: nowhere.
+        certified: it has an identity, and asks its agent for secrets.
     """
 
     role: Role
@@ -239,6 +244,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     network: str = ""
     edge: str = ""
     addressing: Addressing = Addressing.WRITTEN
+    certified: bool = False
 
 
 # Matching
@@ -475,7 +481,7 @@ class Chain(Struct, frozen=True, kw_only=True):
     name: str
     match: ChainMatch
     action: HttpChain | TcpChain
-    tls: bool = False  # the place of mutual TLS; not used before identities exist
+    tls: tls.Server | None = None  # None: not encrypted, or passed on as it is
     origin: tuple[Key, ...] = ()
 
 
@@ -543,6 +549,8 @@ class Cluster(Struct, frozen=True, kw_only=True):
         http1, http2: it is spoken; `detected`: whatever the caller speaks; none: bytes.
         endpoints: inline, for hosts resolved by DNS and for the application itself.
         source: address that connections come from; empty: any.
+        tls: how it is called; None: not encrypted.
+        automatic: only endpoints that take it are called so, all others not encrypted.
         service: fully qualified host name, and namespace: in the cluster's metadata.
     """
 
@@ -556,6 +564,8 @@ class Cluster(Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     static: bool = False  # the inline endpoints are addresses, not names to resolve
     source: str = ""
+    tls: tls.Client | None = None
+    automatic: bool = False
     service: str = ""
     namespace: str = ""
     subset: str = ""

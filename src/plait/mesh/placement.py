@@ -40,6 +40,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
             namespace=identity.namespace,
             interception=identity.interception,
             ports=inbound.accepted(q, identity, scope),
+            certified=identity.certified,
         )
     view = ir.View(
         role=identity.role,
@@ -49,6 +50,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
         selected=tuple(sorted(chosen)),
         network=identity.network,
         addressing=identity.addressing,
+        certified=identity.certified,
     )
     edge = identity.edge if identity.role is ir.Role.GATEWAY else ""
     return ir.Placement(view=view, inbound=accepted, locality=identity.locality, edge=edge)

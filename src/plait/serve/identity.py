@@ -47,6 +47,7 @@ def parse(node: Any) -> Node:
             network=_string(metadata, "NETWORK"),
             edge=_string(metadata, "PLAIT_EDGE"),
             addressing=_addressing(metadata),
+            certified=_is_certified(metadata),
         ),
     )
 
@@ -66,6 +67,11 @@ def _addressing(metadata: Any) -> ir.Addressing:
     if captured and _string(metadata, "DNS_AUTO_ALLOCATE") != "false":
         return ir.Addressing.AUTOMATIC
     return ir.Addressing.WRITTEN
+
+
+def _is_certified(metadata: Any) -> bool:
+    """Whether an agent stands beside it that hands out secrets: Istio's say ``PILOT_SAN``."""
+    return "PILOT_SAN" in metadata or _string(metadata, "PLAIT_SDS") == "true"
 
 
 def _string(metadata: Any, key: str) -> str:

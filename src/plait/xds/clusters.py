@@ -10,7 +10,8 @@ from plait.base.query import Failed, Query
 from plait.config.meta import Key
 from plait.config.names import DOMAIN
 from plait.mesh import clusters, ir
-from plait.xds import protos
+from plait.mesh import tls as mesh_tls
+from plait.xds import protos, tls
 from plait.xds.admission import admitted
 from plait.xds.endpoints import locality, write_endpoint
 from plait.xds.resource import CLUSTER, Absent, Answer, Child, Named, Present, leaf
@@ -114,11 +115,7 @@ def _answer(q: Query, found: ir.Cluster | None) -> Answer:
 
 
 def encode(cluster: ir.Cluster) -> bytes:
-    """A serialised Cluster.
-
-    With identities, ``transport_socket_matches`` (mutual TLS for endpoints that say they take it,
-    else plain) belongs into `_template`; without them Envoy's default, plain, is all there is.
-    """
+    """A serialised Cluster."""
     message = protos.Cluster()
     message.CopyFrom(
         _template(
@@ -139,8 +136,24 @@ def encode(cluster: ir.Cluster) -> bytes:
         address = message.upstream_bind_config.source_address
         address.address = cluster.source
         address.port_value = 0
+    if cluster.tls is not None:
+        _encrypt(message, cluster.tls, automatic=cluster.automatic)
     _metadata(message, cluster)
     return protos.encode(message)
+
+
+def _encrypt(message: Any, end: mesh_tls.Client, *, automatic: bool) -> None:
+    """Encrypt what goes to all endpoints, or to those that say they take it."""
+    if not automatic:
+        message.transport_socket.CopyFrom(tls.client(end))
+        return
+    for name, socket in (("istio", tls.client(end)), ("disabled", tls.plain())):
+        match = message.transport_socket_matches.add(name=f"tlsMode-{name}")
+        if name == "istio":
+            match.match.fields["tlsMode"].string_value = name
+        else:
+            match.match.SetInParent()
+        match.transport_socket.CopyFrom(socket)
 
 
 def _spoken(cluster: ir.Cluster) -> str:

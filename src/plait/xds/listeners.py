@@ -8,7 +8,7 @@ from typing import Any
 from plait.base.digest import digest
 from plait.base.query import Query
 from plait.mesh import inbound_listeners, ir, listener_plans, listeners
-from plait.xds import filters, protos
+from plait.xds import filters, protos, tls
 from plait.xds.admission import admitted
 from plait.xds.resource import LISTENER, Absent, Answer, Child, Named, Present, assembled
 
@@ -90,6 +90,8 @@ def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
     message = protos.FilterChain(
         name=chain.name, filter_chain_match=_match(chain.match), filters=[network]
     )
+    if chain.tls is not None:
+        message.transport_socket.CopyFrom(tls.server(chain.tls))
     if chain.origin:
         message.metadata.filter_metadata["plait"]["origin"] = str(chain.origin[0])
     return message

@@ -12,7 +12,7 @@ from typing import Any
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
-from envoy.config.core.v3.base_pb2 import Locality, Metadata, Node
+from envoy.config.core.v3.base_pb2 import Locality, Metadata, Node, TransportSocket
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ConfigSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
@@ -33,9 +33,18 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
     Rds,
 )
+from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import (
+    Config as SetFilterState,
+)
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import (
     PreviousHostsPredicate,
+)
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
+    DownstreamTlsContext,
+    UpstreamTlsContext,
 )
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.service.discovery.v3.discovery_pb2 import (
@@ -64,6 +73,7 @@ __all__ = [
     "DiscoveryRequest",
     "DiscoveryResponse",
     "DnsTable",
+    "DownstreamTlsContext",
     "Duration",
     "FileAccessLog",
     "FilterChain",
@@ -83,15 +93,20 @@ __all__ = [
     "ParseDict",
     "PreviousHostsPredicate",
     "ProxyProtocol",
+    "RawBuffer",
     "Rds",
     "Route",
     "RouteConfiguration",
     "Router",
+    "Secret",
+    "SetFilterState",
     "SocketAddress",
     "Struct",
     "TcpProxy",
     "TlsInspector",
+    "TransportSocket",
     "TypedExtensionConfig",
+    "UpstreamTlsContext",
     "VirtualHost",
     "duration",
     "encode",

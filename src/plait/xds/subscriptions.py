@@ -6,7 +6,7 @@ from typing import Any
 
 from plait.base.query import Call, Query
 from plait.mesh import ir
-from plait.xds import clusters, endpoints, extensions, hosts, listeners, routes
+from plait.xds import clusters, endpoints, extensions, hosts, listeners, routes, secrets
 from plait.xds.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -14,6 +14,7 @@ from plait.xds.resource import (
     HOSTS,
     LISTENER,
     ROUTES,
+    SECRET,
     Absent,
     Answer,
 )
@@ -48,6 +49,8 @@ def named(type_url: str, name: str, placement: ir.Placement) -> Call:
         return routes.table, (view, name)
     if type_url == EXTENSION:
         return extensions.extension, (view, name)
+    if type_url == SECRET:
+        return secrets.secret, (name,)
     if type_url in (CLUSTER, LISTENER, HOSTS):
         return of_wildcard, (type_url, placement, name)
     return absent, (type_url, name)

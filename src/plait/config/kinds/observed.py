@@ -1,4 +1,4 @@
-"""What proxies report and people do not write."""
+"""What people do not write: what proxies report, and whom the mesh trusts."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ class Rejection(Struct, frozen=True, kw_only=True):
     suspect: bool = False
     objects: tuple[str, ...] = ()
     at: float = 0.0
+
+
+class TrustBundle(Struct, frozen=True, kw_only=True):
+    """The certificates under which identities of this mesh are trusted; the row ``mesh``.
+
+    Attributes:
+        trust_domain: of the identities that are issued.
+        roots: certificates in PEM; new identities are issued under the first.
+    """
+
+    trust_domain: str
+    roots: tuple[str, ...]
