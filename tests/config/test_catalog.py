@@ -9,7 +9,7 @@ import pytest
 import plait
 from plait.config import catalog, names, unenforced
 from plait.config.catalog import Kind
-from plait.config.kinds import core, destination_rule, discovery, service_entry
+from plait.config.kinds import core, destination_rule, discovery, secret, service_entry
 from plait.config.kinds import virtual_service as vs
 from plait.config.meta import Object
 
@@ -122,6 +122,14 @@ def test_a_rule_and_a_slice_are_filed_under_what_they_are_about():
 
     assert index("DestinationRule", "host", rule) == ("reviews.demo.svc.cluster.local",)
     assert index("EndpointSlice", "service", endpoints) == (("demo", "reviews"),)
+
+
+def test_printing_a_secret_shows_its_names_only():
+    spec = secret.Secret(data={"a": b"hidden"}, string_data={"b": "hidden"})
+
+    assert repr(row("Secret", spec)).count("hidden") == 0
+    assert repr(spec) == "Secret(type='', names=['a', 'b'])"
+    assert spec.values == {"a": b"hidden", "b": b"hidden"}
 
 
 def test_the_engine_gets_tables_for_what_nobody_writes_too():

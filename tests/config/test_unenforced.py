@@ -14,14 +14,14 @@ import yaml
 
 import plait
 from plait.config import catalog, codec, unenforced
-from plait.config.catalog import ISTIO, Kind
+from plait.config.catalog import ISTIO, ISTIO_SECURITY, Kind
 from plait.config.document import Document
 from plait.config.ports import Change
 
 KINDS = [
     kind
     for kind in catalog.KINDS.values()
-    if kind.group == ISTIO or kind.kind in ("Service", "EndpointSlice")
+    if kind.group in (ISTIO, ISTIO_SECURITY) or kind.kind in ("Service", "EndpointSlice")
 ]
 SOURCES = Path(plait.__file__).parent
 

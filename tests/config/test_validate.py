@@ -7,12 +7,19 @@ from plait.config.document import Document
 from plait.config.ports import Change
 
 ISTIO = "networking.istio.io/v1"
+VERSIONS = {
+    "Service": "v1",
+    "Secret": "v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+    "PeerAuthentication": "security.istio.io/v1",
+}
 ROUTED = "route: [{destination: {host: a}}]"
+PICKED = "selector: {matchLabels: {app: a}}"
 
 
 def read(kind: str, spec: str, metadata: str = "{name: a, namespace: demo}") -> Change:
-    version = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1"}.get(kind, ISTIO)
-    body = spec if kind == "EndpointSlice" else f"spec: {{{spec}}}"
+    version = VERSIONS.get(kind, ISTIO)
+    body = spec if kind in ("EndpointSlice", "Secret") else f"spec: {{{spec}}}"
     text = f"apiVersion: {version}\nkind: {kind}\nmetadata: {metadata}\n{body}\n"
     (document,) = codec.read_yaml(text, "a.yaml")
     assert isinstance(document, Document), document
@@ -460,7 +467,23 @@ ENDPOINT_SLICE = [
     ("ports: [{port: 1}, {port: 2}]", "ports[1].name", "twice"),
 ]
 
+PEER_AUTHENTICATION = [
+    ("portLevelMtls: {80: {mode: STRICT}}", "portLevelMtls", "ports need a selector"),
+    (f"{PICKED}, portLevelMtls: {{0: {{}}}}", "portLevelMtls[0]", "0 is no port"),
+    (f"{PICKED}, portLevelMtls: {{http: {{}}}}", "portLevelMtls.http", "no port"),
+    ("selector: {matchLabels: {app: 'a*'}}", "selector.matchLabels.app", "wildcards"),
+    ("selector: {matchLabels: {app: 'a b'}}", "selector.matchLabels.app", "no value of a label"),
+]
+
+SECRET = [
+    ("data: {'a/b': ''}", "data[a/b]", "no name of a value"),
+    ("stringData: {'': x}", "stringData[]", "no name of a value"),
+    ("type: kubernetes.io/tls\ndata: {tls.crt: ''}", "data[tls.key]", "tls.key is missing"),
+]
+
 RULES = {
+    "Secret": SECRET,
+    "PeerAuthentication": PEER_AUTHENTICATION,
     "VirtualService": VIRTUAL_SERVICE,
     "DestinationRule": DESTINATION_RULE,
     "Gateway": GATEWAY,
@@ -502,6 +525,10 @@ VALID = [
     ("WorkloadEntry", "address: db.example.com, ports: {tcp: 5432}, weight: 3"),
     ("Sidecar", "egress: [{hosts: ['./*', 'istio-system/*', '~/*', '*/a.com']}]"),
     ("Sidecar", "ingress: [{port: {number: 1}, defaultEndpoint: 'unix:///run/a'}]"),
+    ("PeerAuthentication", f"{PICKED}, mtls: {{}}, portLevelMtls: {{65535: {{mode: UNSET}}}}"),
+    ("PeerAuthentication", "mtls: {mode: STRICT}, selector: {}"),
+    ("Secret", "type: kubernetes.io/tls\ndata: {tls.crt: ''}\nstringData: {tls.key: ''}"),
+    ("Secret", "data: {.dockerconfigjson: e30=}"),
     ("Service", "clusterIP: None"),
     ("Service", "type: ExternalName, externalName: a.com"),
     ("Service", "ports: [{port: 80, targetPort: http}]"),
@@ -543,3 +570,19 @@ def test_all_findings_are_told_at_once():
     found = read("VirtualService", "hosts: [a_b, a_b], http: [{}, {timeout: 1ns}]")
 
     assert len(errors(found)) == 6
+
+
+@pytest.mark.parametrize(
+    "spec", ["mtls: {mode: ON}", f"{PICKED}, portLevelMtls: {{1: {{mode: 1}}}}"]
+)
+def test_a_mode_of_mutual_tls_must_be_one_of_istios(spec):
+    found = read("PeerAuthentication", spec)
+
+    assert [each.code for each in found.problems if each.code != "PLT1007"] == ["PLT1005"]
+    assert "is not one of UNSET, DISABLE, PERMISSIVE, STRICT" in str(found.problems)
+
+
+def test_a_secret_may_have_a_megabyte():
+    found = read("Secret", f"stringData: {{a: {'x' * 2**20}, b: yy}}")
+
+    assert errors(found) == [("data", "the values have 1048578 bytes")]

@@ -11,6 +11,7 @@ from plait.config import (
     validate_hosts,
     validate_routes,
     validate_rules,
+    validate_security,
 )
 from plait.config.document import Path
 from plait.config.meta import Object
@@ -26,6 +27,8 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Object[Any], Path], Findings]]]
     (_ISTIO, "ServiceEntry"): validate_hosts.service_entry,
     (_ISTIO, "WorkloadEntry"): validate_hosts.workload_entry,
     (_ISTIO, "Sidecar"): validate_hosts.sidecar,
+    ("", "Secret"): validate_security.secret,
+    ("security.istio.io", "PeerAuthentication"): validate_security.peer_authentication,
 }
 
 

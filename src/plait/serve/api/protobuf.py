@@ -45,6 +45,13 @@ _MESSAGES: Mapping[str, Fields] = {
         3: ("binaryData", "{}y"),
         4: ("immutable", "b"),
     },
+    "Secret": {
+        1: ("metadata", "Meta"),
+        2: ("data", "{}y"),
+        3: ("type", "s"),
+        4: ("stringData", "{}s"),
+        5: ("immutable", "b"),
+    },
     "Namespace": {
         1: ("metadata", "Meta"),
         2: ("spec", "NamespaceSpec"),

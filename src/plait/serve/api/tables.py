@@ -179,6 +179,10 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
             kind="integer",
         ),
     ),
+    "Secret": (
+        _text("Type", "type", "Opaque"),
+        Column(name="Data", cell=count("data"), kind="integer"),
+    ),
     "Pod": (
         Column(name="Ready", cell=pod_cells.ready),
         Column(name="Status", cell=pod_cells.word),
@@ -208,7 +212,7 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
 }
 
 _WORKLOADS = frozenset(
-    ("Namespace", "ServiceAccount", "ConfigMap", "Pod", "Deployment", "ReplicaSet")
+    ("Namespace", "ServiceAccount", "ConfigMap", "Secret", "Pod", "Deployment", "ReplicaSet")
 )  # kinds that are not told to proxies
 
 

@@ -1,0 +1,63 @@
+"""Rules about one Secret or PeerAuthentication alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from plait.config import syntax
+from plait.config.document import Path
+from plait.config.finding import invalid, shown
+from plait.config.kinds.peer_authentication import PeerAuthentication
+from plait.config.kinds.secret import Secret
+from plait.config.meta import Object
+from plait.config.syntax import Findings
+
+_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_MOST: Final = 1024 * 1024  # bytes, as in Kubernetes
+_NEEDED: Final = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+}
+
+
+def secret(found: Object[Secret], path: Path) -> Findings:
+    """All that is wrong with a Secret; no finding shows a value."""
+    values = found.spec.values
+    for name in sorted(values):
+        if not _NAME.fullmatch(name) or name in (".", ".."):
+            field = "data" if name in found.spec.data else "stringData"
+            hint = "up to 253 letters, digits, -, _ and ."
+            yield invalid((*path, field, name), f"{shown(name)} is no name of a value", hint)
+    size = sum(len(value) for value in values.values())
+    if size > _MOST:
+        hint = f"all values together may have {_MOST} bytes"
+        yield invalid((*path, "data"), f"the values have {size} bytes", hint)
+    for name in _NEEDED.get(found.spec.type, ()):
+        if name not in values:
+            hint = f"write it, it may be empty; or remove type: {found.spec.type}"
+            yield invalid((*path, "data", name), f"{name} is missing", hint)
+
+
+def peer_authentication(found: Object[PeerAuthentication], path: Path) -> Findings:
+    """All that is wrong with a PeerAuthentication."""
+    spec = found.spec
+    labels = spec.selector.match_labels if spec.selector else {}
+    here = (*path, "selector", "matchLabels")
+    yield from syntax.labels({k: v for k, v in labels.items() if "*" not in k + v}, here)
+    for name, value in labels.items():
+        if "*" in name + value:
+            message = f"{shown(f'{name}: {value}')} is no label: wildcards are not possible"
+            yield invalid((*here, name), message, "write the labels of the workloads in full")
+    here = (*path, "portLevelMtls")
+    if spec.port_level_mtls and not labels:
+        hint = "select workloads by their labels, or move the mode to mtls"
+        yield invalid(here, "ports need a selector", hint)
+    for number in spec.port_level_mtls:
+        if number.isascii() and number.isdecimal() and len(number) <= 5:
+            yield from syntax.port(int(number), (*here, number))
+        else:
+            hint = "a number from 1 to 65535"
+            yield invalid((*here, number), f"{shown(number)} is no port", hint)
