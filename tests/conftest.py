@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ def pytest_report_header() -> str:
     return f"seed: {os.environ.get('PLAIT_SEED', '0')}"
 
 
+@cache
 def _journal() -> Path:
-    """One file of passed tests for each tree and seed: another commit starts anew."""
+    """One file of passed tests for each tree and seed: another commit starts anew.
+
+    Found out once, before any test: a test may take ``git`` off the path.
+    """
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=False)
     diff = subprocess.run(["git", "diff", "HEAD"], cwd=ROOT, capture_output=True, check=False)
     seed = os.environ.get("PLAIT_SEED", "0")
