@@ -61,6 +61,11 @@ NAMESAKES = {
     "network",
     "connection_pool",
     "subject_alt_names",
+    "ca_certificates",
+    "private_key",
+    "cipher_suites",
+    "ecdh_curves",
+    "min_protocol_version",
 }
 """Fields that are not enforced in one kind, and enforced or merely kept by that name elsewhere."""
 

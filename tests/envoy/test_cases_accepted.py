@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plait.xds.tls import SDS_CLUSTER
 from tests.support.case import Case
 from tests.support.envoy import validate
 
@@ -27,7 +28,7 @@ def bootstrap(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """All resources in one static bootstrap, with the route tables inside their listeners."""
     listeners = [inlined(one, found["routes"]) for one in found["listeners"].values()]
     xds = {
-        "name": "xds",
+        "name": SDS_CLUSTER,
         "type": "STATIC",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
@@ -37,7 +38,7 @@ def bootstrap(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 "explicit_http_config": {"http2_protocol_options": {}},
             }
         },
-        "load_assignment": {"cluster_name": "xds"},
+        "load_assignment": {"cluster_name": SDS_CLUSTER},
     }
     return {
         "node": {"id": "test", "cluster": "test"},
@@ -45,7 +46,7 @@ def bootstrap(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": SDS_CLUSTER}}],
             }
         },
         "static_resources": {

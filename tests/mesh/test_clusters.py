@@ -100,7 +100,7 @@ def test_rules_of_one_host_are_merged_the_older_first():
     assert engine.get(rules.subset_names, keys) == ("v1", "v2")
     assert engine.get(rules.subset_labels, keys, "v1") == (("version", "v1"),)
     assert engine.get(rules.subset_labels, keys, "v9") is None
-    assert engine.get(rules.policy, keys, "v1").balance is ir.Balance.ROUND_ROBIN
+    assert engine.get(rules.policy, keys, "v1", 9080).balance is ir.Balance.ROUND_ROBIN
 
 
 # Outbound
@@ -366,6 +366,7 @@ def test_a_rule_re_runs_what_it_shapes_and_nothing_else():
         "subset_labels": 1,
         "policy": 2,
         "origin": 1,
+        "calling": 1,
         "cluster": 1,
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -41,9 +42,10 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 async def greet(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(f"hello from {name}\n".encode())
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
     writer.close()
 
 

@@ -91,6 +91,7 @@ class Case:
             interception=ir.Interception(written.get("interception", "REDIRECT")),
             edge=written.get("edge", ""),
             addressing=ir.Addressing(written.get("addressing", "written")),
+            certified=written.get("certified", False),
         )
         return self.engine.get(placement, identity)
 

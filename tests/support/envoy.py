@@ -63,7 +63,11 @@ class Envoy:
     """One running Envoy; `prefix` is put before its command (``ip netns exec …``)."""
 
     def __init__(
-        self, config: dict[str, Any], directory: Path, *, prefix: Sequence[str] = ()
+        self,
+        config: dict[str, Any],
+        directory: Path,
+        *flags: str,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.admin_path = str(directory / "admin.sock")
@@ -79,6 +83,7 @@ class Envoy:
             *prefix,
             *(str(envoy_binary()), "-c", str(path), "--concurrency", "1"),
             *("--base-id", self._base_id, "-l", "warn", "--log-path", str(self.log)),
+            *flags,
         ]
 
     def __enter__(self) -> Self:

@@ -11,15 +11,17 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
+
+_PATIENCE = 2.0  # seconds after which a call counts as not answered
 
 
 def get(
-    address: str, path: str = "/", headers: Mapping[str, str] | None = None
+    address: str, path: str = "/", headers: Mapping[str, str] | None = None, timeout: float = 10
 ) -> tuple[int, dict[str, Any]]:
     """Status and JSON body (empty if it is none) of one GET over a connection of its own."""
-    connection = http.client.HTTPConnection(address, timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=timeout)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         response = connection.getresponse()
@@ -99,15 +101,52 @@ class Load(threading.Thread):
             connection.close()
 
 
-def tcp_echo(address: str, text: bytes = b"ping\n") -> tuple[bytes, bytes]:
+def tcp_echo(address: str, text: bytes = b"ping\n", timeout: float = 10) -> tuple[bytes, bytes]:
     """The greeting of a server that speaks first, and its echo."""
     host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
+    with socket.create_connection((host, int(port)), timeout=timeout) as sock:
         file = sock.makefile("rwb")
         greeting = file.readline()
         file.write(text)
         file.flush()
         return greeting, file.readline()
+
+
+def tcp_talk(address: str, text: bytes = b"ping\n") -> bytes:
+    """What a server says to a client that speaks first, until it has said that again."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=_PATIENCE) as sock:
+        sock.sendall(text)
+        found = b""
+        while not found.endswith(text) and (data := sock.recv(65536)):
+            found += data
+        return found
+
+
+def outcome(kind: str, address: str) -> str:
+    """How a call of a kind ends: ``ok``, or what else; ``silent`` if nothing is heard."""
+    try:
+        return "ok" if _CALLS[kind](address) else "closed"
+    except TimeoutError:
+        return "silent"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the call failed
+        code = getattr(error, "code", None)
+        return code().name if code else "closed"
+
+
+def _get(address: str) -> bool:
+    status, body = get(address, headers={"Host": address}, timeout=_PATIENCE)
+    return status == 200 and bool(body.get("name"))
+
+
+_CALLS: dict[str, Callable[[str], bool]] = {
+    "http": _get,
+    "sniffed": _get,
+    "grpc": lambda address: grpc_echo(address, address, b"x")[0].endswith(b":x"),
+    "tcp": lambda address: tcp_talk(address).endswith(b"ping\n"),
+    "sniffed-tcp": lambda address: tcp_talk(address).endswith(b"ping\n"),
+    "server-first": lambda address: tcp_echo(address, timeout=_PATIENCE)[1] == b"ping\n",
+}
 
 
 def grpc_echo(address: str, authority: str, *messages: bytes) -> tuple[bytes, list[bytes]]:

@@ -119,7 +119,7 @@ _VIRTUAL_SERVICE: Final = Kind(
     ),
 )
 
-_TRAFFIC_POLICY: Final = (
+_PORT_POLICY: Final = (
     "loadBalancer.consistentHash",
     "loadBalancer.localityLbSetting",
     "loadBalancer.warmupDurationSecs",
@@ -130,8 +130,12 @@ _TRAFFIC_POLICY: Final = (
     "connectionPool.tcp.idleTimeout",
     "connectionPool.http",
     "outlierDetection",
-    "tls",
-    "portLevelSettings",
+    "tls.credentialName",
+    "tls.caCrl",
+)
+_TRAFFIC_POLICY: Final = (
+    *_PORT_POLICY,
+    *(f"portLevelSettings[].{path}" for path in _PORT_POLICY),
     "tunnel",
     "proxyProtocol",
     "retryBudget",
@@ -236,7 +240,6 @@ _PEER_AUTHENTICATION: Final = Kind(
     short=("pa",),
     spec=peer_authentication.PeerAuthentication,
     indexes={**_BY_NAMESPACE, "all": indexes.everything},
-    unenforced=("selector.matchLabels", "mtls", "portLevelMtls"),
 )
 
 _NAMESPACE: Final = Kind(

@@ -9,8 +9,9 @@ from msgspec import Struct
 from plait.base.query import Failed, Query
 from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
+from plait.config.kinds.destination_rule import TLSMode
 from plait.config.meta import Key
-from plait.mesh import endpoints, ir, rules, visibility
+from plait.mesh import client_tls, endpoints, ir, rules, visibility
 from plait.mesh.hosts import host as host_query
 
 PASSTHROUGH = "PassthroughCluster"
@@ -22,19 +23,31 @@ _LOOPBACK = "127.0.0.1"
 rules_for = rules.rules_for
 
 
+class Caller(Struct, frozen=True, cache_hash=True):
+    """What clusters depend on of who calls, beside the rules in force.
+
+    Attributes:
+        picks: nothing tells where a call was going (at gateways, and without capture), so an
+            endpoint is picked even where others go there.
+        certified: has an identity.
+    """
+
+    picks: bool = False
+    certified: bool = False
+
+
 class ClusterRef(Struct, frozen=True, cache_hash=True):
     """An outbound cluster: who wants it is not here, so that all who may can share it.
 
     Attributes:
         rules: DestinationRules in force, merged in this order.
-        picked: an endpoint is picked even where others go to where the caller was going.
     """
 
     host: ir.HostId
     port: int
     subset: str = ""
     rules: tuple[Key, ...] = ()
-    picked: bool = False
+    caller: Caller = Caller()
 
     @property
     def name(self) -> str:
@@ -78,15 +91,13 @@ def shared_view(q: Query, view: ir.View) -> ir.View:
     space = view.namespace
     if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
         space = ""
-    return ir.View(view.role, space, view.interception, view.scope)
+    return ir.View(view.role, space, view.interception, view.scope, certified=view.certified)
 
 
 def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
     """Clusters of every visible host, port and subset; by host, port, then subset as written."""
     shared = q(shared_view, view)
-    tried = [
-        q.attempt(host_clusters, *each, picks_endpoints(view)) for each in q(callable_hosts, shared)
-    ]
+    tried = [q.attempt(host_clusters, *each, caller(view)) for each in q(callable_hosts, shared)]
     found = [refs for refs in tried if not isinstance(refs, Failed)]
     return tuple(ref for refs in found for ref in refs)
 
@@ -99,23 +110,22 @@ def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key,
     )
 
 
-def picks_endpoints(view: ir.View) -> bool:
-    """Whether nothing tells where a caller was going: at gateways, and without capture."""
-    return view.role is ir.Role.GATEWAY or view.interception is ir.Interception.NONE
+def caller(view: ir.View) -> Caller:
+    """What clusters depend on of the proxies of a view."""
+    picks = view.role is ir.Role.GATEWAY or view.interception is ir.Interception.NONE
+    return Caller(picks, view.certified)
 
 
 def host_clusters(
-    q: Query,
-    host_id: ir.HostId,
-    keys: tuple[Key, ...],
-    picks: bool,  # noqa: FBT001 - an argument of a query
+    q: Query, host_id: ir.HostId, keys: tuple[Key, ...], who: Caller
 ) -> tuple[ClusterRef, ...]:
     """Clusters of one host; ports of UDP have none."""
     host = q(host_query, host_id)
     wanted = ("", *q(rules.subset_names, keys))
-    picked = picks and host.resolution is ir.Resolution.ORIGINAL
+    picks = who.picks and host.resolution is ir.Resolution.ORIGINAL
+    known = Caller(picks, who.certified)
     return tuple(
-        ClusterRef(host_id, port.number, subset, keys, picked)
+        ClusterRef(host_id, port.number, subset, keys, known)
         for port in sorted(host.ports, key=lambda port: port.number)
         if port.protocol is not ir.Protocol.UDP
         for subset in wanted
@@ -132,12 +142,12 @@ def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
     if host_id is None:
         return None
     keys = rules_for(q, host, host_id.namespace, view.namespace)
-    refs = q(host_clusters, host_id, keys, picks_endpoints(view))
+    refs = q(host_clusters, host_id, keys, caller(view))
     return next((one for one in refs if (one.port, one.subset) == (number, subset)), None)
 
 
 def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
-    """An outbound cluster; None: its port or subset is no longer there.
+    """An outbound cluster; None: its port or subset is no longer there, or TLS cannot be had.
 
     Istio's defaults: least request, connections within 10 s, no limits.  Hosts of resolution NONE
     and headless Services go where the caller was going, unless an endpoint is picked; so does, in
@@ -148,8 +158,8 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     labels = q(rules.subset_labels, ref.rules, ref.subset)
     if port is None or port.protocol is ir.Protocol.UDP or labels is None:
         return None
-    policy = q(rules.policy, ref.rules, ref.subset)
-    resolution = ir.Resolution.ENDPOINTS if ref.picked else host.resolution
+    policy = q(rules.policy, ref.rules, ref.subset, ref.port)
+    resolution = ir.Resolution.ENDPOINTS if ref.caller.picks else host.resolution
     if policy.balance is ir.Balance.ORIGINAL:
         resolution = ir.Resolution.ORIGINAL
     balance = policy.balance or ir.Balance.LEAST_REQUEST
@@ -159,6 +169,10 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     nobody = resolution in endpoints.RESOLVED and not inline
     if nobody:  # Envoy refuses a cluster that resolves no name; an empty one answers 503
         resolution = ir.Resolution.ENDPOINTS
+    target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
+    secured = q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
+    if not secured.possible:
+        return None
     timeout = policy.connect_timeout
     return ir.Cluster(
         name=ref.name,
@@ -170,12 +184,28 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
         detected=port.protocol is ir.Protocol.AUTO,
         endpoints=inline,
         static=nobody,
+        tls=secured.end,
+        automatic=secured.automatic,
+        names_host=secured.names_host,
         service=host.name,
         namespace=host.namespace,
         subset=ref.subset,
         port=port.name,
         origin=(*q(rules.origin, ref.rules, ref.subset), *ref.host.owners),
     )
+
+
+def is_marked(q: Query, host_id: ir.HostId, number: int, subset: str, client: str) -> bool:
+    """Whether callers in namespace `client` mark bytes, inside mutual TLS, as no requests.
+
+    They do on ports whose protocol is detected.
+    """
+    port = q(host_query, host_id).port(number)
+    if port is None or port.protocol is not ir.Protocol.AUTO:
+        return False
+    keys = rules_for(q, host_id.name, host_id.namespace, client)
+    said = q(rules.policy, keys, subset, number).tls
+    return said is None or said.mode is TLSMode.ISTIO_MUTUAL
 
 
 def _inline(

@@ -44,12 +44,11 @@ def cluster_name(q: Query, context: Context, to: kinds.Destination, path: str) -
     """
     name = names.resolve(to.host, context.key.namespace)
     written = to.port.number if to.port else 0
-    found = next((known for known in context.known if known.name == name), None)
+    found = _known(context, to)
     if found is None:
         _report(q, context, "PLT2001", f"{path}.host", *_unknown_host(name))
         return clusters.outbound_name(written or context.port, to.subset, name)
-    ports = tuple(port.number for port in q(host_query, found).ports)
-    number = written or (ports[0] if len(ports) == 1 else context.port)
+    ports, number = _ports(q, context, found, to)
     if number not in ports:
         listed = ", ".join(str(port) for port in ports)
         code, part = ("PLT2002", ".port") if written else ("PLT2003", "")
@@ -58,6 +57,20 @@ def cluster_name(q: Query, context: Context, to: kinds.Destination, path: str) -
     if to.subset:
         _check_subset(q, context, found, to.subset, path)
     return clusters.outbound_name(number, to.subset, name)
+
+
+def _known(context: Context, to: kinds.Destination) -> ir.HostId | None:
+    name = names.resolve(to.host, context.key.namespace)
+    return next((known for known in context.known if known.name == name), None)
+
+
+def _ports(
+    q: Query, context: Context, found: ir.HostId, to: kinds.Destination
+) -> tuple[tuple[int, ...], int]:
+    """The ports that a host has, and the one that is meant."""
+    ports = tuple(port.number for port in q(host_query, found).ports)
+    written = to.port.number if to.port else 0
+    return ports, written or (ports[0] if len(ports) == 1 else context.port)
 
 
 def _unknown_host(name: str) -> tuple[str, str]:
@@ -109,6 +122,18 @@ def streams(
         )
         for i, to, weight in shares(route.route)
     )
+
+
+def are_marked(q: Query, context: Context, route: kinds.TCPRoute) -> bool:
+    """Whether connections say inside mutual TLS that they carry no requests: see `clusters`."""
+    for _, to, _ in shares(route.route):
+        found = _known(context, to.destination)
+        if found is not None:
+            _, number = _ports(q, context, found, to.destination)
+            subset, client = to.destination.subset, context.key.namespace
+            if q(clusters.is_marked, found, number, subset, client):
+                return True
+    return False
 
 
 def operations(written: kinds.HeaderOperations | None) -> tuple[ir.HeaderOps, str]:

@@ -8,11 +8,13 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+from msgspec import structs
+
 from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import core, discovery, service_entry
 from plait.config.meta import Key, Object
-from plait.mesh import ir, workloads
+from plait.mesh import ir, security, workloads
 from plait.mesh.hosts import EXTERNAL_NAME, host
 from plait.mesh.hosts import part as part_query
 from plait.mesh.workloads import Pairs, Workload
@@ -57,8 +59,7 @@ def _renamed(q: Query, key: Key, own: Mapping[int, str]) -> dict[str, str]:
 def _with_ports(one: ir.Endpoint, ports: dict[str, int]) -> ir.Endpoint:
     if ports == one.ports:
         return one
-    fields = {name: getattr(one, name) for name in one.__struct_fields__}
-    return ir.Endpoint(**{**fields, "ports": ports})
+    return structs.replace(one, ports=ports)
 
 
 def _of_owner(q: Query, key: Key, name: str) -> Iterator[ir.Endpoint]:
@@ -221,10 +222,25 @@ def endpoint_set(
     names = called.resolution in RESOLVED
     every = [one for one in q(endpoints, host_id) if _is_callable(one, port.name, names=names)]
     found = [one for one in every if workloads.has(one.labels, labels)]
-    ready = [one for one in found if one.ready]
+    ready = _secured(q, [one for one in found if one.ready], port.name)
     if not ready:
         q.report(_nobody(host_id, number, labels, len(found)))
     return ir.EndpointSet(cluster=name, port=port.name, groups=grouped(ready))
+
+
+def _secured(q: Query, found: list[ir.Endpoint], port: str) -> list[ir.Endpoint]:
+    """The endpoints, taking mutual TLS or not by what policies say of their port."""
+    spaces = {one.namespace for one in found}
+    governed = {space for space in sorted(spaces) if q(security.is_governed, space)}
+    if not governed:
+        return found
+    return [_governed(q, one, port) if one.namespace in governed else one for one in found]
+
+
+def _governed(q: Query, one: ir.Endpoint, port: str) -> ir.Endpoint:
+    pairs = workloads.pairs(one.labels)
+    takes = q(security.takes_tls, one.namespace, pairs, one.ports.get(port, 0), one.tls)
+    return one if takes == one.tls else structs.replace(one, tls=takes)
 
 
 def _is_callable(one: ir.Endpoint, port: str, *, names: bool) -> bool:

@@ -4,27 +4,40 @@ The capture listener's chains, in Istio's order:
 
 1. what is sent to the capture port itself goes nowhere;
 2. ports that nothing names: requests, then other bytes, then TLS, each to where it was going;
-3. one plaintext chain for each port that a host or the Sidecar names.
+3. the chains of each port that a host or the Sidecar names.
 
 Envoy picks a chain by destination port first and never goes back: a connection to a port that any
-chain names is tried on chains with that port alone, and within them by its transport.  So every
-chain says its transport, and mutual TLS adds chains without reshaping these: for HTTP one
-``tls`` chain before the plaintext one; for bytes one ``tls`` chain with the mesh's ALPN and one
-without, which passes foreign TLS on.  `Chain.tls` marks those; STRICT drops the plaintext ones.
-A port declared as bytes is not inspected, so its server may speak first; it has one chain.
+chain names is tried on chains with that port alone, and within them by its transport and ALPN.  So
+every chain says its transport.  Workloads of the mesh mark what they speak inside mutual TLS by
+ALPN, so that a port takes mutual TLS, other TLS, requests and other bytes, and none is taken for
+another:
+
+| port | mutual TLS | plain | other TLS |
+| --- | --- | --- | --- |
+| requests | requests | requests | closed |
+| bytes | bytes | bytes | bytes |
+| detected | requests or bytes, by the mark | requests or bytes, by what comes first | bytes |
+
+STRICT leaves the first column, DISABLE the others.  Where the proxy has to look whether TLS comes,
+a plain caller that waits for the server's first word waits as long as `protocolDetectionTimeout`.
 """
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from plait.base.query import Query
 from plait.config.meta import Key
-from plait.mesh import extensions, ir, telemetry
+from plait.mesh import extensions, ir, security, telemetry, tls
+from plait.mesh.security import Mode
 
 CAPTURE_PORT = 15006
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - listeners of a proxy accept from everywhere
 HTTP = ("http/1.1", "h2c")
-RAW = "raw_buffer"
+RAW, TLS = "raw_buffer", "tls"
 PASSTHROUGH, BLACK_HOLE = "InboundPassthroughCluster", "BlackHoleCluster"
+
+_MARKS = (*security.HTTP_MARKS, *security.BYTES_MARKS)
 
 RETRY = ir.Retry(attempts=2, on=("reset-before-request",), previous_hosts=False)
 """Istio's: the application closed an idle connection just as it was used."""
@@ -51,7 +64,7 @@ def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
     if name == "virtualInbound":
         return _capture(q, inbound)
     port = next(one for one in inbound.ports if one.bind and listener_name(one) == name)
-    chains = tuple(_bound_chains(port))
+    guard = _guard(q, inbound, port.number)
     return ir.Listener(
         name=name,
         address=port.bind,
@@ -59,7 +72,8 @@ def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
         inbound=True,
         detect=port.protocol is ir.Protocol.AUTO,
         detect_timeout=q(telemetry.detection_timeout),
-        chains=chains,
+        inspect_tls=guard.mode is not Mode.DISABLE,
+        chains=_bound_chains(port, guard),
         access_log=q(telemetry.access_log),
         origin=port.origin,
     )
@@ -67,7 +81,9 @@ def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
 
 def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
     ports = tuple(port for port in inbound.ports if not _binds(port))
-    declared = tuple(port.number for port in ports if not _inspected(port))
+    guards = {port.number: _guard(q, inbound, port.number) for port in ports}
+    declared = tuple(p.number for p in ports if not _inspected(p, guards[p.number]))
+    chains = tuple(chain for port in ports for chain in port_chains(port, guards[port.number]))
     return ir.Listener(
         name="virtualInbound",
         address=ANY_ADDRESS,
@@ -78,60 +94,128 @@ def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
         detect_timeout=q(telemetry.detection_timeout),
         inspect_tls=True,
         uninspected=declared,
-        chains=(*_catch_all(), *(chain for port in ports for chain in port_chains(port))),
+        chains=(*_catch_all(_guard(q, inbound, 0)), *chains),
         access_log=q(telemetry.access_log),
     )
 
 
-def _inspected(port: ir.InboundPort) -> bool:
-    return port.protocol.is_http or port.protocol is ir.Protocol.AUTO
+class Guard(Struct, frozen=True, kw_only=True):
+    """What a port asks of its callers.
+
+    Attributes:
+        requests, streams: its end of mutual TLS, for requests and for other bytes; None: no
+            caller is asked.
+        by: the policy that says so.
+    """
+
+    mode: Mode = Mode.DISABLE
+    requests: tls.Server | None = None
+    streams: tls.Server | None = None
+    by: Key | None = None
 
 
-def _catch_all() -> tuple[ir.Chain, ...]:
+OPEN = Guard()
+"""The guard of workloads without an identity."""
+
+
+def _guard(q: Query, inbound: ir.Inbound, port: int) -> Guard:
+    """What a port asks; 0: any that nothing names."""
+    if not inbound.certified:
+        return OPEN
+    found = q(security.decision, inbound.policies, port)
+    if found.mode is Mode.DISABLE:
+        return Guard(by=found.by)
+    return Guard(
+        mode=found.mode,
+        requests=q(security.accepting, ("h2", "http/1.1")),
+        streams=q(security.accepting, ()),
+        by=found.by,
+    )
+
+
+def _inspected(port: ir.InboundPort, guard: Guard) -> bool:
+    declared = port.protocol.is_http or port.protocol is ir.Protocol.AUTO
+    return declared or guard.mode is not Mode.DISABLE
+
+
+def _catch_all(guard: Guard) -> tuple[ir.Chain, ...]:
     hole = ir.TcpChain(stat_prefix=BLACK_HOLE, to=(ir.Weighted(cluster=BLACK_HOLE),))
     through = ir.TcpChain(stat_prefix=PASSTHROUGH, to=(ir.Weighted(cluster=PASSTHROUGH),))
     requests = _requests(PASSTHROUGH, PASSTHROUGH, "inbound|http|0", ":0", ir.Protocol.AUTO, ())
-    return (
-        _chain("virtualInbound-blackhole", ir.ChainMatch(port=CAPTURE_PORT), hole, ()),
-        _chain(
-            "virtualInbound-catchall-http",
-            ir.ChainMatch(transport=RAW, applications=HTTP),
-            requests,
-            (),
-        ),
-        _chain("virtualInbound", ir.ChainMatch(transport=RAW), through, ()),
-        _chain("virtualInbound-tls", ir.ChainMatch(transport="tls"), through, ()),
+    names = ("virtualInbound-catchall-http", "virtualInbound", "virtualInbound-tls")
+    trap = ir.Chain(
+        name="virtualInbound-blackhole", match=ir.ChainMatch(port=CAPTURE_PORT), action=hole
     )
+    return (trap, *_detected(names, None, guard, requests, through, ()))
 
 
-def port_chains(port: ir.InboundPort) -> tuple[ir.Chain, ...]:
-    """The plaintext chains of a captured port; what is detected has one for each finding."""
-    name = f"{ANY_ADDRESS}_{port.number}"
-    plain = ir.ChainMatch(port=port.number, transport=RAW)
-    if port.protocol.is_http:
-        return (_chain(name, plain, requests(port), port.origin),)
-    if port.protocol is not ir.Protocol.AUTO:
-        return (_chain(name, plain, streams(port), port.origin),)
-    detected = ir.ChainMatch(port=port.number, transport=RAW, applications=HTTP)
-    foreign = ir.ChainMatch(port=port.number, transport="tls")
-    return (
-        _chain(f"{name}-http", detected, requests(port), port.origin),
-        _chain(name, plain, streams(port), port.origin),
-        _chain(f"{name}-tls", foreign, streams(port), port.origin),
-    )
+def port_chains(port: ir.InboundPort, guard: Guard = OPEN) -> tuple[ir.Chain, ...]:
+    """The chains of a captured port."""
+    return _chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard)
 
 
-def _bound_chains(port: ir.InboundPort) -> tuple[ir.Chain, ...]:
+def _bound_chains(port: ir.InboundPort, guard: Guard) -> tuple[ir.Chain, ...]:
+    """Those of a listener of its own; where it takes nothing but bytes it need not look."""
     name = listener_name(port)
+    if guard.mode is not Mode.DISABLE:
+        return _chains(port, name, None, guard)
     everything = ir.ChainMatch()
-    if port.protocol.is_http:
-        return (_chain(name, everything, requests(port), port.origin),)
     if port.protocol is not ir.Protocol.AUTO:
-        return (_chain(name, everything, streams(port), port.origin),)
+        return (_chain(name, everything, _action(port), port.origin),)
     return (
         _chain(f"{name}-http", ir.ChainMatch(applications=HTTP), requests(port), port.origin),
         _chain(name, everything, streams(port), port.origin),
     )
+
+
+def _action(port: ir.InboundPort) -> ir.HttpChain | ir.TcpChain:
+    return requests(port) if port.protocol.is_http else streams(port)
+
+
+def _chains(
+    port: ir.InboundPort, name: str, number: int | None, guard: Guard
+) -> tuple[ir.Chain, ...]:
+    """The chains of a port; `number` is matched where a listener has several ports."""
+    if port.protocol is ir.Protocol.AUTO:
+        names = (f"{name}-http", name, f"{name}-tls")
+        return _detected(names, number, guard, requests(port), streams(port), port.origin)
+    action, is_http = _action(port), port.protocol.is_http
+    found = []
+    if guard.mode is not Mode.DISABLE:
+        end = guard.requests if is_http else guard.streams
+        match = ir.ChainMatch(port=number, transport=TLS, applications=_MARKS)
+        found.append(_chain(f"{name}-mtls", match, action, port.origin, end))
+    if guard.mode is not Mode.STRICT:
+        plain = ir.ChainMatch(port=number, transport=RAW)
+        found.append(_chain(name, plain, action, port.origin))
+    if guard.mode is Mode.PERMISSIVE and not is_http:
+        foreign = ir.ChainMatch(port=number, transport=TLS)
+        found.append(_chain(f"{name}-tls", foreign, action, port.origin))
+    return tuple(found)
+
+
+def _detected(
+    names: tuple[str, str, str],
+    number: int | None,
+    guard: Guard,
+    requests: ir.HttpChain,
+    streams: ir.TcpChain,
+    origin: tuple[Key, ...],
+) -> tuple[ir.Chain, ...]:
+    """The chains of what is told apart; `names`: of plain requests, plain bytes, other TLS."""
+    http, raw, other = names
+    found = []
+    if guard.mode is not Mode.DISABLE:
+        marked = ir.ChainMatch(port=number, transport=TLS, applications=security.HTTP_MARKS)
+        found.append(_chain(f"{http}-mtls", marked, requests, origin, guard.requests))
+        marked = ir.ChainMatch(port=number, transport=TLS, applications=security.BYTES_MARKS)
+        found.append(_chain(f"{raw}-mtls", marked, streams, origin, guard.streams))
+    if guard.mode is not Mode.STRICT:
+        spoken = ir.ChainMatch(port=number, transport=RAW, applications=HTTP)
+        found.append(_chain(http, spoken, requests, origin))
+        found.append(_chain(raw, ir.ChainMatch(port=number, transport=RAW), streams, origin))
+        found.append(_chain(other, ir.ChainMatch(port=number, transport=TLS), streams, origin))
+    return tuple(found)
 
 
 def _chain(
@@ -139,8 +223,9 @@ def _chain(
     match: ir.ChainMatch,
     action: ir.HttpChain | ir.TcpChain,
     origin: tuple[Key, ...],
+    end: tls.Server | None = None,
 ) -> ir.Chain:
-    return ir.Chain(name=name, match=match, action=action, origin=origin)
+    return ir.Chain(name=name, match=match, action=action, tls=end, origin=origin)
 
 
 def cluster_name(port: ir.InboundPort) -> str:

@@ -212,7 +212,7 @@ class Inbound(Struct, frozen=True, cache_hash=True):
     namespace: str
     interception: Interception = Interception.REDIRECT
     ports: tuple[InboundPort, ...] = ()
-    policies: tuple[Key, ...] = ()  # whose selectors match; none are enforced yet
+    policies: tuple[Key, ...] = ()  # PeerAuthentications in force, the narrower first
     certified: bool = False  # they have identities
 
 
@@ -468,10 +468,15 @@ class HttpChain(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class TcpChain(Struct, frozen=True, kw_only=True, tag=True):
-    """Bytes, passed on to one of the destinations for as long as the connection lasts."""
+    """Bytes, passed on to one of the destinations for as long as the connection lasts.
+
+    Attributes:
+        marked: inside mutual TLS it is said that these are no requests.
+    """
 
     stat_prefix: str
     to: tuple[Weighted, ...]
+    marked: bool = False
     idle_timeout: float | None = None
 
 
@@ -551,6 +556,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
         source: address that connections come from; empty: any.
         tls: how it is called; None: not encrypted.
         automatic: only endpoints that take it are called so, all others not encrypted.
+        names_host: the host that a request is for is asked for and checked by name.
         service: fully qualified host name, and namespace: in the cluster's metadata.
     """
 
@@ -566,6 +572,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     source: str = ""
     tls: tls.Client | None = None
     automatic: bool = False
+    names_host: bool = False
     service: str = ""
     namespace: str = ""
     subset: str = ""

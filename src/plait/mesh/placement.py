@@ -11,7 +11,7 @@ from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import gateway, sidecar
 from plait.config.meta import Key, Object
-from plait.mesh import inbound, ir, virtual_services
+from plait.mesh import inbound, ir, security, virtual_services
 from plait.mesh.virtual_services import selects
 
 Labels = tuple[tuple[str, str], ...]
@@ -40,6 +40,9 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
             namespace=identity.namespace,
             interception=identity.interception,
             ports=inbound.accepted(q, identity, scope),
+            policies=security.in_force(q, identity.namespace, identity.labels)
+            if identity.certified
+            else (),
             certified=identity.certified,
         )
     view = ir.View(

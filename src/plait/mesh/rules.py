@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.query import Query
 from plait.config import names
@@ -45,10 +45,13 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     Attributes:
         connect_timeout: seconds.
+        ports: what is said of single ports instead, by number.
     """
 
     balance: ir.Balance | None = None
     connect_timeout: float | None = None
+    tls: kinds.ClientTLSSettings | None = None
+    ports: tuple[tuple[int, Policy], ...] = ()
 
 
 class Merged(Struct, frozen=True, kw_only=True):
@@ -162,10 +165,16 @@ def merged(q: Query, keys: tuple[Key, ...]) -> Merged:
 def _policy(written: kinds.TrafficPolicy | None) -> Policy:
     if written is None:
         return Policy()
+    ports = ((one.port.number, _blocks(one)) for one in written.port_level_settings if one.port)
+    return structs.replace(_blocks(written), ports=tuple(ports))
+
+
+def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy) -> Policy:
     simple = written.load_balancer.simple if written.load_balancer else None
     balance = _BALANCES.get(simple, ir.Balance.LEAST_REQUEST) if simple else None
     tcp = written.connection_pool.tcp if written.connection_pool else None
-    return Policy(balance=balance, connect_timeout=tcp.connect_timeout if tcp else None)
+    timeout = tcp.connect_timeout if tcp else None
+    return Policy(balance=balance, connect_timeout=timeout, tls=written.tls)
 
 
 def subset_names(q: Query, keys: tuple[Key, ...]) -> tuple[str, ...]:
@@ -180,18 +189,24 @@ def subset_labels(q: Query, keys: tuple[Key, ...], name: str) -> Pairs | None:
     return next((labels for found, labels, _ in q(merged, keys).subsets if found == name), None)
 
 
-def policy(q: Query, keys: tuple[Key, ...], name: str) -> Policy:
-    """Policy of a subset, block by block from the host's where it says nothing."""
+def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
+    """Policy of a subset on a port, block by block from the host's where it says nothing.
+
+    What is said of a single port replaces everything that is said of all (Istio's rule).
+    """
     if not keys:
         return Policy()
     found = q(merged, keys)
     own = next((one for subset, _, one in found.subsets if subset == name), Policy())
-    base = found.policy
+    if (single := dict(own.ports).get(port)) is not None:
+        return single
+    base = dict(found.policy.ports).get(port, found.policy)
     return Policy(
         balance=own.balance or base.balance,
         connect_timeout=base.connect_timeout
         if own.connect_timeout is None
         else own.connect_timeout,
+        tls=own.tls or base.tls,
     )
 
 

@@ -25,6 +25,8 @@ class Stream(Struct, frozen=True, kw_only=True, cache_hash=True):
         prefixes: of destination addresses; empty: any.
         server_names: of TLS connections; empty: any connection.
         rules: VirtualServices, whose tcp routes follow each other.
+        marked: inside mutual TLS it is said that these are no requests: the other end's port
+            takes both.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Stream(Struct, frozen=True, kw_only=True, cache_hash=True):
     prefixes: tuple[str, ...] = ()
     server_names: tuple[str, ...] = ()
     rules: tuple[Context, ...] = ()
+    marked: bool = False
     origin: tuple[Key, ...] = ()
 
     @property
@@ -43,14 +46,15 @@ class Stream(Struct, frozen=True, kw_only=True, cache_hash=True):
 def chains(q: Query, stream: Stream) -> tuple[ir.Chain, ...]:
     """The chains of a stream: routes with subnets, then what takes the rest of it."""
     found: list[ir.Chain] = []
-    for prefixes, to, origin in _targets(q, stream):
+    for prefixes, to, marked, origin in _targets(q, stream):
         suffix = f"-{len(found)}" if prefixes else ""
         match = ir.ChainMatch(
             prefixes=prefixes or stream.prefixes,
             transport="tls" if stream.server_names else "",
             server_names=stream.server_names,
         )
-        action = ir.TcpChain(stat_prefix=to[0].cluster if len(to) == 1 else stream.name, to=to)
+        prefix = to[0].cluster if len(to) == 1 else stream.name
+        action = ir.TcpChain(stat_prefix=prefix, to=to, marked=marked)
         found.append(
             ir.Chain(name=f"{stream.name}{suffix}", match=match, action=action, origin=origin)
         )
@@ -61,13 +65,15 @@ def chains(q: Query, stream: Stream) -> tuple[ir.Chain, ...]:
 
 def _targets(
     q: Query, stream: Stream
-) -> Iterator[tuple[tuple[str, ...], tuple[ir.Weighted, ...], tuple[Key, ...]]]:
+) -> Iterator[tuple[tuple[str, ...], tuple[ir.Weighted, ...], bool, tuple[Key, ...]]]:
     for context in stream.rules:
         found: Object[kinds.VirtualService] | None = q.row("VirtualService", context.key)
         for i, route in enumerate(found.spec.tcp if found else ()):
             for j, match in enumerate(route.match or (_ANY,)):
                 if route.route and applies(context, match, f"tcp[{i}].match[{j}]"):
                     to = destinations.streams(q, context, route, f"spec.tcp[{i}]")
-                    yield match.destination_subnets, to, (context.key, *stream.origin)
+                    marked = destinations.are_marked(q, context, route)
+                    origin = (context.key, *stream.origin)
+                    yield match.destination_subnets, to, marked, origin
     if stream.cluster:
-        yield (), (ir.Weighted(cluster=stream.cluster),), stream.origin
+        yield (), (ir.Weighted(cluster=stream.cluster),), stream.marked, stream.origin

@@ -54,18 +54,15 @@ def outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
 
 def _outbound_names(q: Query, view: ir.View) -> tuple[Named, ...]:
     hosts = q(clusters.callable_hosts, view)
-    tried = [q.attempt(_host_names, *each, clusters.picks_endpoints(view)) for each in hosts]
+    tried = [q.attempt(_host_names, *each, clusters.caller(view)) for each in hosts]
     found = [names for names in tried if not isinstance(names, Failed)]
     return q(_fixed_names, view.role) + tuple(named for names in found for named in names)
 
 
 def _host_names(
-    q: Query,
-    host: ir.HostId,
-    rules: tuple[Key, ...],
-    picks: bool,  # noqa: FBT001 - an argument of a query
+    q: Query, host: ir.HostId, rules: tuple[Key, ...], who: clusters.Caller
 ) -> tuple[Named, ...]:
-    refs = q(clusters.host_clusters, host, rules, picks)
+    refs = q(clusters.host_clusters, host, rules, who)
     return tuple(Named(ref.name, outbound, (ref,)) for ref in refs)
 
 
@@ -124,6 +121,7 @@ def encode(cluster: ir.Cluster) -> bytes:
             cluster.balance,
             cluster.connect_timeout,
             _spoken(cluster),
+            cluster.names_host,
         )
     )
     message.name = cluster.name
@@ -171,6 +169,7 @@ def _template(
     balance: ir.Balance,
     connect_timeout: float,
     spoken: str,
+    names_host: bool,  # noqa: FBT001 - as above
 ) -> Any:
     """All that clusters of one sort have in common; copied, never changed."""
     message = protos.Cluster(
@@ -192,13 +191,17 @@ def _template(
         message.dns_jitter.CopyFrom(protos.duration(_JITTER))
         message.respect_dns_ttl = True
     if spoken:
-        message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_options(spoken))
+        options = _options(spoken, names_host)
+        message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(options)
     return message
 
 
 @cache
-def _options(spoken: str) -> Any:
+def _options(spoken: str, names_host: bool) -> Any:  # noqa: FBT001 - part of the cache's key
     options = protos.HttpProtocolOptions()
+    if names_host:
+        options.upstream_http_protocol_options.auto_sni = True
+        options.upstream_http_protocol_options.auto_san_validation = True
     if spoken == "detected":
         follow = options.use_downstream_protocol_config
         follow.http_protocol_options.SetInParent()

@@ -67,6 +67,7 @@ JSON_FORMAT: Final = {
 
 _SANITIZE_SET, _APPEND_FORWARD = 3, 2  # ForwardClientCertDetails
 _PASS_THROUGH = 2  # ServerHeaderTransformation: the application's own header stays
+_ONCE = 1  # FilterStateValue.SharedWithUpstream
 _EMPTY = protos.HeaderMutation()
 
 
@@ -165,8 +166,8 @@ def _slot() -> dict[str, Any]:
     }
 
 
-def tcp(chain: ir.TcpChain, log: ir.AccessLog | None) -> Any:
-    """The filter of a chain of bytes; no idle timeout means Envoy's hour."""
+def tcp(chain: ir.TcpChain, log: ir.AccessLog | None) -> list[Any]:
+    """The filters of a chain of bytes; no idle timeout means Envoy's hour."""
     proxy = protos.TcpProxy(stat_prefix=chain.stat_prefix, access_log=access_logs(log))
     if len(chain.to) == 1:
         proxy.cluster = chain.to[0].cluster
@@ -174,7 +175,19 @@ def tcp(chain: ir.TcpChain, log: ir.AccessLog | None) -> Any:
         proxy.weighted_clusters.clusters.add(name=to.cluster, weight=to.weight)
     if chain.idle_timeout is not None:
         proxy.idle_timeout.CopyFrom(protos.duration(chain.idle_timeout))
-    return _filter("envoy.filters.network.tcp_proxy", proxy)
+    found = _filter("envoy.filters.network.tcp_proxy", proxy)
+    if not chain.marked:
+        return [found]
+    return [_filter("envoy.filters.network.set_filter_state", _mark()), found]
+
+
+def _mark() -> Any:
+    """Offers the ALPN of bytes inside mutual TLS, in place of the cluster's."""
+    config = protos.SetFilterState()
+    value = config.on_new_connection.add(object_key="envoy.network.application_protocols")
+    value.format_string.text_format_source.inline_string = "istio"
+    value.shared_with_upstream = _ONCE
+    return config
 
 
 def _filter(name: str, message: Any) -> dict[str, Any]:

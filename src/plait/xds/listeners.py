@@ -84,11 +84,11 @@ def _child(chain: ir.Chain, listener: ir.Listener) -> Child:
 def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
     """A FilterChain message."""
     if isinstance(chain.action, ir.HttpChain):
-        network = filters.http(chain.action, log)
+        network = [filters.http(chain.action, log)]
     else:
         network = filters.tcp(chain.action, log)
     message = protos.FilterChain(
-        name=chain.name, filter_chain_match=_match(chain.match), filters=[network]
+        name=chain.name, filter_chain_match=_match(chain.match), filters=network
     )
     if chain.tls is not None:
         message.transport_socket.CopyFrom(tls.server(chain.tls))

@@ -98,7 +98,8 @@ def _ask(config: Any, secret: tls.Secret) -> None:
     config.name = secret.name
     source = config.sds_config
     source.resource_api_version = _V3
-    source.initial_fetch_timeout.CopyFrom(protos.duration(0))
+    if secret in (tls.IDENTITY, tls.ROOTS):  # Envoy waits for what everything needs, as in Istio;
+        source.initial_fetch_timeout.CopyFrom(protos.duration(0))  # for others 15 s, then fails
     if secret.source is tls.Source.PLANE:
         source.ads.SetInParent()
         return

@@ -1,0 +1,155 @@
+"""How endpoints of a host are called: by mutual TLS, as a DestinationRule says, or plainly."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config.kinds.destination_rule import ClientTLSSettings, TLSMode
+from plait.mesh import endpoints, ir, security, tls, trust
+from plait.mesh.hosts import host as host_query
+from plait.mesh.workloads import Pairs
+
+
+class Calling(Struct, frozen=True, kw_only=True):
+    """How a cluster calls.
+
+    Attributes:
+        end: None: not encrypted.
+        automatic: only endpoints that take it are called so.
+        possible: False: what is asked for needs an identity that the caller has not.
+        names_host: the name that was called is asked for and checked, as nothing else is said.
+    """
+
+    end: tls.Client | None = None
+    automatic: bool = False
+    possible: bool = True
+    names_host: bool = False
+
+
+PLAIN = Calling()
+IMPOSSIBLE = Calling(possible=False)
+
+
+class Target(Struct, frozen=True, kw_only=True, cache_hash=True):
+    """What is called: a port of a host, or a subset of its endpoints."""
+
+    host: ir.HostId
+    port: ir.Port
+    subset: str
+    labels: Pairs
+
+
+def calling(
+    q: Query,
+    target: Target,
+    written: ClientTLSSettings | None,
+    resolution: ir.Resolution,
+    certified: bool,  # noqa: FBT001 - an argument of a query
+) -> Calling:
+    """How proxies call a target, where a DestinationRule says `written` of it.
+
+    Without a word, endpoints of the mesh are called by mutual TLS if they take it, and who has no
+    identity calls plainly.  What a rule asks for and cannot be had is not replaced by less: such
+    a cluster is not there, and requests are answered 503.
+    """
+    if written is None:
+        return _automatic(q, target, resolution) if certified else PLAIN
+    match written.mode:
+        case TLSMode.DISABLE:
+            return PLAIN
+        case TLSMode.ISTIO_MUTUAL:
+            return Calling(end=_mutual(q, target, written)) if certified else IMPOSSIBLE
+        case TLSMode.SIMPLE | TLSMode.MUTUAL:
+            needs_agent = written.ca_certificates or written.mode is TLSMode.MUTUAL
+            if needs_agent and not certified:
+                return IMPOSSIBLE
+            return _written(q, target, written)
+
+
+def _automatic(q: Query, target: Target, resolution: ir.Resolution) -> Calling:
+    external = q(host_query, target.host).external
+    if external or not q(trust.automatic):
+        return PLAIN
+    end = _mutual(q, target, ClientTLSSettings())
+    if resolution is not ir.Resolution.ORIGINAL:
+        return Calling(end=end, automatic=True)
+    # where the caller was going: nothing tells Envoy about that endpoint, so all must take it
+    return Calling(end=end) if q(all_take_tls, target) else PLAIN
+
+
+def all_take_tls(q: Query, target: Target) -> bool:
+    """Whether there are endpoints, and each of them takes mutual TLS."""
+    found = q(endpoints.endpoint_set, target.host, target.port.number, target.labels)
+    every = [one.tls for group in found.groups for one in group.endpoints]
+    return bool(every) and all(every)
+
+
+def identities(q: Query, host_id: ir.HostId) -> tuple[str, ...]:
+    """Who may serve a host: what a ServiceEntry says, else the identities of its endpoints."""
+    said = q(host_query, host_id).identities
+    found = {one.identity for one in q(endpoints.endpoints, host_id) if one.identity}
+    return said or tuple(sorted(found))
+
+
+def _mutual(q: Query, target: Target, written: ClientTLSSettings) -> tls.Client:
+    expected = written.subject_alt_names or q(identities, target.host)
+    return tls.Client(
+        certificate=tls.IDENTITY,
+        roots=tls.ROOTS,
+        names=tuple(map(_name, expected)) or q(security.trusted_names),
+        sni=written.sni or _sni(target),
+        applications=_marks(target.port.protocol),
+        strength=q(trust.inside),
+    )
+
+
+def _sni(target: Target) -> str:
+    """Istio's server name, by which its gateways pass connections on."""
+    return f"outbound_.{target.port.number}_.{target.subset}_.{target.host.name}"
+
+
+def _marks(protocol: ir.Protocol) -> tuple[str, ...]:
+    """ALPN by which the other end knows what is spoken inside.
+
+    On a port whose protocol is detected these are requests; other bytes there say so themselves
+    (`ir.TcpChain.marked`).
+    """
+    if protocol.is_http2:
+        return ("istio-h2", "istio", "h2")
+    if protocol.is_http or protocol is ir.Protocol.AUTO:
+        return ("istio-http/1.1", "istio")
+    return ("istio",)
+
+
+def _written(q: Query, target: Target, written: ClientTLSSettings) -> Calling:
+    """TLS to somebody outside the mesh."""
+    expected = written.subject_alt_names or q(host_query, target.host).identities
+    end = tls.Client(
+        certificate=_certificate(written),
+        roots=tls.Secret(f"file-root:{written.ca_certificates}")
+        if written.ca_certificates
+        else None,
+        verifies=not written.insecure_skip_verify,
+        names=tuple(map(_name, expected)),
+        sni=written.sni,
+        applications=_spoken(target.port.protocol),
+        strength=q(trust.outside),
+    )
+    return Calling(end=end, names_host=not (written.sni or expected))
+
+
+def _certificate(written: ClientTLSSettings) -> tls.Secret | None:
+    if written.mode is not TLSMode.MUTUAL:
+        return None
+    return tls.Secret(f"file-cert:{written.client_certificate}~{written.private_key}")
+
+
+def _spoken(protocol: ir.Protocol) -> tuple[str, ...]:
+    if protocol.is_http2:
+        return ("h2",)
+    return ("http/1.1",) if protocol is ir.Protocol.HTTP else ()
+
+
+def _name(written: str) -> tls.Name:
+    return tls.Name(written, is_uri="://" in written)

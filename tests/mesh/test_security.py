@@ -1,0 +1,196 @@
+"""What workloads ask of their callers, and how callers answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait.config.mesh_config import MeshConfig
+from plait.mesh import clusters, ir, security, tls
+from plait.mesh.security import Mode
+from tests.support.mesh import Mesh, key, stamp
+
+WEB = (("app", "web"),)
+HOST = "web.demo.svc.cluster.local"
+
+
+def policy(name: str, mode: str = "", *, namespace: str = "demo", created: int = 0, **spec: str):
+    lines = [f"  {field}: {value}" for field, value in spec.items()]
+    if mode:
+        lines.append(f"  mtls: {{mode: {mode}}}")
+    return f"""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: '{stamp(created)}'}}
+spec:
+""" + "\n".join(lines)
+
+
+SELECTING = "{matchLabels: {app: web}}"
+
+
+def mode(mesh: Mesh, port: int = 8080, labels: tuple[tuple[str, str], ...] = WEB) -> Mode:
+    chosen = mesh.engine.get(security.in_force, "demo", labels)
+    return mesh.engine.get(security.decision, chosen, port).mode
+
+
+def entry(
+    protocol: str = "HTTP", *, tls_mode: str = "istio", location: str = "MESH_INTERNAL"
+) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: web}}
+spec:
+  hosts: [{HOST}]
+  resolution: STATIC
+  location: {location}
+  ports: [{{number: 80, name: main, protocol: {protocol}}}]
+  endpoints:
+  - address: 10.0.0.1
+    serviceAccount: web
+    labels: {{app: web, security.istio.io/tlsMode: {tls_mode}}}
+"""
+
+
+def cluster(mesh: Mesh, *, certified: bool = True) -> ir.Cluster | None:
+    view = mesh.placed(certified=certified).view
+    ref = mesh.engine.get(clusters.ref, view, f"outbound|80||{HOST}")
+    assert ref is not None
+    return mesh.engine.get(clusters.cluster, ref)
+
+
+def test_without_a_policy_both_are_taken():
+    assert mode(Mesh()) is Mode.PERMISSIVE
+
+
+def test_the_narrower_policy_wins_and_what_it_does_not_say_comes_from_the_wider():
+    mesh = Mesh(policy("mesh", "STRICT", namespace="istio-system"))
+    assert mode(mesh) is Mode.STRICT
+
+    mesh.apply(policy("space", "DISABLE"))
+    assert mode(mesh) is Mode.DISABLE
+
+    mesh.apply(policy("web", "UNSET", selector=SELECTING))
+    assert mode(mesh) is Mode.DISABLE
+
+    mesh.apply(policy("web", "PERMISSIVE", selector=SELECTING))
+    assert mode(mesh) is Mode.PERMISSIVE
+    assert mode(mesh, labels=(("app", "other"),)) is Mode.DISABLE
+
+
+def test_of_two_policies_of_one_width_the_older_is_in_force():
+    assert mode(Mesh(policy("a", "STRICT", created=9), policy("b", "DISABLE"))) is Mode.DISABLE
+
+
+def test_a_port_is_what_it_says_itself():
+    ports = '{"8080": {mode: DISABLE}, "8081": {mode: UNSET}}'
+    selecting = policy("web", "STRICT", selector=SELECTING, portLevelMtls=ports)
+
+    assert [mode(Mesh(selecting), port) for port in (8080, 8081, 8082)] == [
+        Mode.DISABLE,
+        Mode.STRICT,
+        Mode.STRICT,
+    ]
+
+
+def test_a_policy_with_a_selector_in_the_root_namespace_is_for_that_namespace():
+    mesh = Mesh(policy("root", "STRICT", namespace="istio-system", selector=SELECTING))
+
+    assert mode(mesh) is Mode.PERMISSIVE
+
+
+@pytest.mark.parametrize(
+    ("said", "able", "expected"),
+    [
+        ("PERMISSIVE", "istio", True),
+        ("PERMISSIVE", "disabled", False),
+        ("STRICT", "disabled", True),
+        ("DISABLE", "istio", False),
+    ],
+)
+def test_endpoints_are_called_as_they_and_their_policies_say(
+    said: str, able: str, *, expected: bool
+):
+    mesh = Mesh(entry(tls_mode=able), policy("space", said))
+    found = mesh.placed(certified=True).view
+    ref = mesh.engine.get(clusters.ref, found, f"outbound|80||{HOST}")
+    assert ref is not None
+
+    from plait.mesh.endpoints import endpoint_set
+
+    (group,) = mesh.engine.get(endpoint_set, ref.host, 80, ()).groups
+    assert [one.tls for one in group.endpoints] == [expected]
+
+
+def test_the_server_must_be_who_its_endpoints_say():
+    found = cluster(Mesh(entry()))
+
+    assert found is not None
+    assert found.tls is not None
+    assert found.automatic
+    assert found.tls.names == (tls.Name("spiffe://cluster.local/ns/demo/sa/web"),)
+    assert found.tls.sni == f"outbound_.80_._.{HOST}"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "offered"),
+    [
+        ("HTTP", ("istio-http/1.1", "istio")),
+        ("GRPC", ("istio-h2", "istio", "h2")),
+        ("TCP", ("istio",)),
+        ("''", ("istio-http/1.1", "istio")),
+    ],
+)
+def test_callers_mark_what_they_speak(protocol: str, offered: tuple[str, ...]):
+    found = cluster(Mesh(entry(protocol)))
+
+    assert found is not None
+    assert found.tls is not None
+    assert found.tls.applications == offered
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        Mesh(entry(), settings=MeshConfig(enable_auto_mtls=False)),
+        Mesh(entry(location="MESH_EXTERNAL")),
+    ],
+    ids=["switched off", "outside"],
+)
+def test_nothing_is_encrypted_by_itself_where_it_is_not_the_meshs(mesh: Mesh):
+    found = cluster(mesh)
+
+    assert found is not None
+    assert found.tls is None
+
+
+def test_who_has_no_identity_calls_plainly_but_never_where_encryption_is_asked_for():
+    rule = f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: web}}
+spec: {{host: {HOST}, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL}}}}}}
+"""
+    without = cluster(Mesh(entry()), certified=False)
+
+    assert without is not None
+    assert without.tls is None
+    assert cluster(Mesh(entry(), rule), certified=False) is None
+    asked = cluster(Mesh(entry(), rule))
+    assert asked is not None
+    assert not asked.automatic
+
+
+def test_a_policy_re_shapes_inbound_listeners_and_endpoints_and_no_cluster():
+    mesh = Mesh(entry())
+    before = cluster(mesh)
+    stood = mesh.placed(certified=True, labels={"app": "web"}).inbound
+
+    mesh.apply(policy("web", "STRICT", selector=SELECTING))
+
+    assert cluster(mesh) == before
+    after = mesh.placed(certified=True, labels={"app": "web"}).inbound
+    assert stood is not None
+    assert after is not None
+    assert stood.policies == ()
+    assert after.policies == (key("PeerAuthentication", "web"),)

@@ -1,0 +1,83 @@
+"""Certificates for tests: authorities, and identities good and bad."""
+
+from __future__ import annotations
+
+import datetime
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+DAY = datetime.timedelta(days=1)
+
+
+class Pair(NamedTuple):
+    """A certificate chain and its key, in PEM."""
+
+    chain: str
+    key: str
+
+
+class Authority:
+    """A self-signed root."""
+
+    def __init__(self, name: str = "root") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
+        builder = _builder(self._name, self._name, self._key, (-DAY, 10 * DAY))
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self._root = builder.sign(self._key, hashes.SHA256())
+
+    @property
+    def root(self) -> str:
+        """The root's certificate in PEM."""
+        return _pem(self._root)
+
+    def issue(
+        self,
+        *names: str,
+        valid: tuple[datetime.timedelta, datetime.timedelta] = (-DAY, DAY),
+    ) -> Pair:
+        """An identity with these names, URIs or DNS, valid from now and until now so far."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        written = [
+            x509.UniformResourceIdentifier(one) if "://" in one else x509.DNSName(one)
+            for one in names
+        ]
+        builder = _builder(x509.Name([]), self._name, key, valid)
+        builder = builder.add_extension(x509.SubjectAlternativeName(written), critical=True)
+        usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        text = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return Pair(_pem(certificate), text.decode())
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    valid: tuple[datetime.timedelta, datetime.timedelta],
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + valid[0])
+        .not_valid_after(now + valid[1])
+    )
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
