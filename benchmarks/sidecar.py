@@ -42,8 +42,9 @@ class Run:
         self._mesh.mkdir()
         self._environment = {**os.environ, "PLAIT_SERVER": f"unix:{self._data / 'api.sock'}"}  # noqa: TID251
         self._place = Place(self._data / "run")
-        (self._mesh / "app.json").write_text(json.dumps(_application()))
-        serve = [str(envoy_binary()), "-c", "app.json", "--concurrency", "1"]
+        application = top / "app.json"  # not in the mesh: there it would be read as objects
+        application.write_text(json.dumps(_application()))
+        serve = [str(envoy_binary()), "-c", str(application), "--concurrency", "1"]
         serve += ["--use-dynamic-base-id"]
         images = {"server": serve, "caller": ["sleep", "86400"]}
         text = "\n".join(

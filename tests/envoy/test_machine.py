@@ -70,6 +70,26 @@ def test_the_headers_that_are_added_are_those_of_the_list(world: Machine):
     assert set(eval(said)) - {"host", "user-agent", "accept-encoding"} == listed
 
 
+def test_the_headers_of_a_response_are_those_of_the_list(world: Machine):
+    program = "import urllib.request as r; print(dict(r.urlopen('http://{}/').headers))"
+    direct, through = (
+        {name.lower(): value for name, value in eval(said).items()}
+        for said in (
+            world.inside("reviews", sys.executable, "-c", program.format("127.0.0.1:9080")),
+            world.inside("web", sys.executable, "-c", program.format("reviews:9080")),
+        )
+    )
+
+    listed = set(
+        re.findall(r"(?m)^\| `([-a-z]+)` \|", LIST.read_text().partition("A response has")[2])
+    )
+    assert {n for n in through if through[n] != direct.get(n)} - {
+        "date",
+        "content-length",
+    } == listed
+    assert set(direct) <= set(through)
+
+
 def test_a_header_chooses_the_version_inside_and_at_the_gateway(world: Machine):
     route(
         world,

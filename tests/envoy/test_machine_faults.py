@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +84,10 @@ def test_a_killed_agent_is_followed_by_another_and_proxies_serve_on(world: Machi
 
 
 def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(world: Machine):
-    os.kill(world.program(world.pod(app="reviews", version="v1")), signal.SIGKILL)
+    pod = world.pod(app="reviews", version="v1")
+    with world.watching("endpointslices", "-l", "kubernetes.io/service-name=reviews") as seen:
+        os.kill(world.program(pod), signal.SIGKILL)
+        eventually(lambda: '"ready": false' in seen(), 30, "the endpoint goes")
 
     def restarts() -> int:
         status = world.pod(app="reviews", version="v1")["status"]
@@ -92,7 +96,10 @@ def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(wor
     eventually(lambda: restarts() == 1, 30, "the restart is counted")
     eventually(lambda: world.workloads()["reviews-v1"]["ready"] == 1, 30, "it is ready again")
     eventually(lambda: traffic.names(world.gateway, 40, headers=HOST)["v1"] > 0, what="v1 answers")
-    assert "1" in world.run("get", "pods", "-l", "app=reviews,version=v1")
+    (line,) = world.run("get", "pods", "-l", "app=reviews,version=v1").splitlines()[1:]
+    assert line.split()[1:4] == ["1/1", "Running", "1"]
+    (line,) = [one for one in world.run("status").splitlines() if "default/reviews-v1" in one]
+    assert line.split()[1:] == ["1/1", "1", "Running"]
 
 
 def test_it_scales_up_and_down(world: Machine):
@@ -109,7 +116,11 @@ def test_a_restart_replaces_the_pods_and_fails_no_request(world: Machine):
         said = world.run("restart", "deployment/reviews-v1", "--wait")
         eventually(lambda: load.sent > 400, what="requests meanwhile")
 
-    after = {pod["metadata"]["name"] for pod in world.pods(app="reviews", version="v1")}
+    def left() -> set[str]:
+        return {pod["metadata"]["name"] for pod in world.pods(app="reviews", version="v1")}
+
+    eventually(lambda: len(left()) == 1, 30, "the old Pod is gone")
+    after = left()
     assert "deployment.apps/reviews-v1 restarted" in said
     assert len(after) == 1
     assert not before & after
@@ -141,20 +152,25 @@ def _without_pods(world: Machine) -> str:
 
 
 def test_everything_killed_comes_up_again_and_down_leaves_nothing():
-    before = traces()
     with machine() as world:
         top = str(world.data)
-        for pid in running(top):
+        before = traces(top)
+        before_all = world.programs()
+        assert len(before_all) == 3
+        for pid in (*running(top), *before_all):
             os.kill(pid, signal.SIGKILL)
 
         world.up()
 
         assert traffic.get(world.gateway)[0] == 404
         assert world.call("traffic.get('reviews:9080')[0]") == "200"
+        programs, after = world.programs(), traces(top)
         world.down()
         assert running(top) == []
+        assert not any(processes.is_running(pid) for pid in (*before_all, *programs))
         assert not world.data.exists()
-    assert traces() <= before
+    assert len(after) > 4
+    assert not [path for path in before | after if Path(path).exists()]
 
 
 def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
@@ -171,6 +187,10 @@ def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
         world.write("gateway", istio.gateway("gw", (world.port, "HTTP")))
         world.write("web", service("web", http=9080), world.backend("web"))
         world.write("bad", unmapped, crashing, silent)
+        unread = deployment("unread", {"app": "unread"}, image="idle", replicas="two")  # type: ignore[arg-type]
+        odd = deployment("odd", {"app": "odd"}, image="idle", imagePullPolice="Always")
+        odd["spec"]["template"]["spec"]["containers"][0].pop("readinessProbe")
+        world.write("unread", unread, odd)
         try:
             said = world.up("--timeout", "25", ok=False)
         finally:
@@ -179,7 +199,10 @@ def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
     assert "web" in said
     assert "images.toml" in said
     assert '[images."registry.test/stranger' in said
-    assert "cannot go on" in said
+    assert said.count("cannot go on") == 1  # and not again with each wait
+    assert "unread.yaml" in said
+    assert '"two" is not a whole number' in said
+    assert "imagePullPolice: unknown field" in said
     assert "eadiness probe" in said
     assert f"127.0.0.1:{world.port}" in said
     assert "default/web-v1" in said

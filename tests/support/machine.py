@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,24 @@ class Machine:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
+
+    @contextmanager
+    def watching(self, *words: str) -> Iterator[Callable[[], str]]:
+        """``plait get -w -o json``; what it has said so far."""
+        with tempfile.NamedTemporaryFile() as file:
+            command = [*PLAIT, "get", *words, "-w", "-o", "json"]
+            process = subprocess.Popen(command, stdout=file, env=self.environment, cwd=ROOT)
+            try:
+                yield Path(file.name).read_text
+            finally:
+                process.terminate()
+                process.wait(10)
+
+    def programs(self) -> list[int]:
+        """The processes of all Pods' programs."""
+        journals = (self.data / "run" / "pods").glob("*/journal.json")
+        runs = [run for path in journals for run in json.loads(path.read_text())["runs"].values()]
+        return [run["handle"]["pid"] for run in runs if run.get("handle")]
 
     def program(self, pod: dict[str, Any]) -> int:
         """The process of a Pod's program."""

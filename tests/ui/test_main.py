@@ -142,7 +142,8 @@ def test_an_absent_control_plane_is_named_with_the_way_out():
     assert (code, out) == (1, "")
     assert err == (
         f"error: no control plane answers at http://{address} (Connection refused). "
-        "Start one with: plait serve, or name another with --server\n"
+        "Start one with: plait up DIRECTORY (again, if it was killed) or plait serve, "
+        "or name another with --server\n"
     )
 
 

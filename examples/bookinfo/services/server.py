@@ -165,8 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(reply.body)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing for each request: the mesh logs them."""
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """A line for each request, but for those of probes."""
+        if self.path != "/health":
+            super().log_request(code, size)
 
 
 def options(description: str | None, **defaults: str) -> argparse.Namespace:

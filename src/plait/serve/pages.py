@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from plait.base.query import Call, Failed
+from plait.config.catalog import KINDS
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key
@@ -245,8 +246,12 @@ class MeshPages:
                     ],
                 }
 
-    def _records(self) -> Iterable[Record]:
-        return (record for kind in status.CHECKS for record in self._store.records(kind))
+    def _records(self) -> Iterator[Record]:
+        """What its surroundings can make wrong, and of other kinds what is wrong by itself."""
+        for kind in KINDS.values():
+            found = self._store.records(kind.table)
+            checked = kind.table in status.CHECKS
+            yield from found if checked else (r for r in found if r.problems and not _is_made(r))
 
     async def delivered(self, revision: int) -> Any:
         """Return once every connected proxy has acknowledged all up to `revision`.
@@ -271,6 +276,11 @@ class MeshPages:
 
     def _rejections(self) -> tuple[Rejection, ...]:
         return self._store.engine.get(status.rejections)
+
+
+def _is_made(record: Record) -> bool:
+    """Whether a controller made it from another object, whose faults it repeats."""
+    return record.object is not None and any(one.controller for one in record.object.owners)
 
 
 def _names(proxy: str, said: str) -> bool:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from plait.base import place as places
 from plait.base import processes
 from plait.base.place import EdgeState, Place
+from plait.config.diagnostics import Severity
 from plait.config.kinds import pod, workloads
 from plait.config.meta import Key, Object
 from plait.config.ports import Runtime
@@ -122,8 +123,17 @@ def _deployment(record: Record, instances: tuple[Instance, ...]) -> Workload:
         desired=1 if spec is None or spec.replicas is None else spec.replicas,
         ready=sum(one.ready for one in instances),
         instances=instances,
-        message=failure.get("message", "") if failure.get("status") == "True" else "",
+        message=_refused(record)
+        or (failure.get("message", "") if failure.get("status") == "True" else ""),
     )
+
+
+def _refused(record: Record) -> str:
+    """Why a Deployment that was never read is not run; empty: it is, or an older one is."""
+    errors = [one for one in record.problems if one.severity is Severity.ERROR]
+    if record.object is not None or not errors:
+        return ""
+    return "; ".join(f"{one.path}: {one.message} ({one.locator})" for one in errors)
 
 
 def _lone(key: Key, instance: Instance) -> Workload:

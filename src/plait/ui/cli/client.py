@@ -187,7 +187,8 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise AwayError(
                 f"no control plane answers at {self.server} ({_reason(error)}). "
-                "Start one with: plait serve, or name another with --server"
+                "Start one with: plait up DIRECTORY (again, if it was killed) or plait serve, "
+                "or name another with --server"
             ) from error
         finally:
             connection.close()

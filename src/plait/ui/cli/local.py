@@ -27,6 +27,8 @@ _PATIENCE = 30.0  # seconds until the control plane must answer
 _ENDING = 15.0  # seconds that it is given to end
 _LONGEST = 45  # characters of the run directory: paths of sockets below it must fit 107
 _TICK = 0.05
+_ANY = "127.0.0.1:0"
+_TAKEN = "another process listens there"
 _OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -83,6 +85,22 @@ class Machine:
         )
         places.write(self.place.mesh, note)
         return plane
+
+    def begin(self, files: Path, images: Path | None, api: str | None) -> None:
+        """Start the control plane and wait until it answers.
+
+        Where nobody said where the API listens, a port that another process takes first is no
+        reason to give up.
+
+        Raises:
+            ClickException: it ended, or takes too long; with its own words.
+        """
+        try:
+            self.await_plane(self.start(files, images, api or api_address()))
+        except click.ClickException as error:
+            if api or _TAKEN not in error.message:
+                raise
+            self.await_plane(self.start(files, images, _ANY))
 
     def await_plane(self, plane: processes.Process) -> None:
         """Until the control plane answers.
@@ -152,19 +170,15 @@ class Machine:
         return said[-1] if said else "\n".join(["the control plane ended:", *lines[-10:]])
 
 
-def api_address(wanted: str | None) -> str:
-    """Where the API listens for kubectl: as wanted, else at the usual port, else at a free one."""
-    if wanted:
-        return wanted
-    for port in (PORT, 0):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return f"127.0.0.1:{sock.getsockname()[1]}"
-    raise click.ClickException("no port of 127.0.0.1 is free; name an address with --api")
+def api_address() -> str:
+    """Where the API listens for kubectl: at the usual port if it is free, else at any."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", PORT))
+        except OSError:
+            return _ANY
+    return f"127.0.0.1:{PORT}"
 
 
 def _environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from plait.ui.cli.client import Client
-from plait.ui.cli.local import Machine, api_address
+from plait.ui.cli.local import Machine
 
 _TICK = 0.1  # seconds between two looks
 _WIDTH = 28
@@ -42,17 +42,17 @@ def command(**given: Any) -> None:
     if not directory.exists():
         raise click.ClickException(f"there is no directory {directory}; write: plait up DIRECTORY")
     machine = Machine(given["data"] or settings.local_data())
+    hint = _Hint(machine, is_usual=machine.data == settings.local_data().absolute())
     images = given["images"] or _beside(directory) / "images.toml"
     watch = _Stopwatch()
     found = machine.running()
     if found is None:
-        plane = machine.start(directory.absolute(), images.absolute(), api_address(given["api"]))
-        machine.await_plane(plane)
+        machine.begin(directory.absolute(), images.absolute(), given["api"])
     else:
         mesh, _ = found
         if mesh.files != str(directory.absolute()):
             raise click.ClickException(
-                f"{mesh.files} runs here already. End it with: plait down, or run this one "
+                f"{mesh.files} runs here already. End it with: {hint.down}, or run this one "
                 "beside it with --data DIRECTORY"
             )
         click.echo("it runs already")
@@ -60,14 +60,22 @@ def command(**given: Any) -> None:
     watch.lap("control plane")
     _line("control plane", "answers", watch.total)
     if given["wait"]:
-        _follow(machine.client(), watch, given["timeout"])
+        _follow(machine.client(), watch, given["timeout"], hint)
 
 
 def _beside(files: Path) -> Path:
     return files if files.is_dir() else files.parent
 
 
-def _follow(api: Client, watch: _Stopwatch, timeout: float) -> None:
+class _Hint:
+    """What to type next: with the data directory where it is not the usual one."""
+
+    def __init__(self, machine: Machine, *, is_usual: bool) -> None:
+        self.status = "plait status" if is_usual else f"plait --server {machine.server} status"
+        self.down = "plait down" if is_usual else f"plait down --data {machine.data}"
+
+
+def _follow(api: Client, watch: _Stopwatch, timeout: float, hint: _Hint) -> None:
     """Tell what becomes ready, until everything is, or cannot.
 
     Raises:
@@ -85,14 +93,16 @@ def _follow(api: Client, watch: _Stopwatch, timeout: float) -> None:
         time.sleep(_TICK)
     failed = [one for one in page["workloads"] if not _is_there(one)]
     failed += [door for door in page["doors"] if not door["open"]]
-    failed += shown.tell_faults(api.ask("GET", "/plait/v1/status").body["faults"])
-    click.echo(f"\n{watch}")
+    status = api.ask("GET", "/plait/v1/status").body
+    failed += shown.tell_faults(status["faults"])
+    failed += shown.tell_findings(status["objects"])
+    click.echo(f"\n{watch}" if not failed else f"\nnot all up after {watch.total:.1f} s")
     if failed:
-        click.echo("Not everything runs: see plait status.  End it with: plait down", err=True)
+        click.echo(f"Not everything runs: see {hint.status}.  End it with: {hint.down}", err=True)
         raise SystemExit(1)
     if not (page["workloads"] or failed):
         click.echo("There is no workload in it yet: add a Deployment, and it runs")
-    click.echo("See how it does with: plait status.  End it with: plait down")
+    click.echo(f"See how it does with: {hint.status}.  End it with: {hint.down}")
 
 
 class _Stopwatch:
@@ -138,7 +148,7 @@ class _Shown:
             elif _is_there(one):
                 self._tell_ready(name, "completed")
             for reason, message in _troubles(one):
-                self._tell_trouble(name, f"{reason}: {message}" if reason else message)
+                self._tell_trouble(name, f"{reason}: {message}", reason)
         for door in page["doors"]:
             url = f"http://{door['address']}"
             if door["open"]:
@@ -158,7 +168,7 @@ class _Shown:
     def tell_late(self, page: dict[str, Any]) -> None:
         """Name what is not ready when there is no more time."""
         for one in page["workloads"]:
-            if not _is_there(one):
+            if not _is_there(one) and not any(_troubles(one)):
                 said = "; ".join(i["message"] or i["phase"] for i in one["instances"])
                 self._tell_trouble(
                     f"{one['namespace']}/{one['name']}",
@@ -171,15 +181,25 @@ class _Shown:
             self._tell_trouble(fault["locator"] or fault["source"], fault["problem"])
         return faults
 
+    def tell_findings(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Name what is wrong with objects, and what of them has no effect; errors are returned."""
+        found = [(one["object"], finding) for one in objects for finding in one["findings"]]
+        for name, finding in found:
+            path = f"{finding['path']}: " if finding["path"] else ""
+            hint = f". {finding['hint']}" if finding["hint"] else ""
+            text = f"{finding['severity']} {name}: {finding['code']} {path}{finding['message']}"
+            self._tell_trouble(finding["locator"], text + hint)
+        return [finding for _, finding in found if finding["severity"] == "error"]
+
     def _tell_ready(self, what: str, how: str, *, name: str = "") -> None:
         if (name or what) not in self._ready:
             self._ready.add(name or what)
             self._watch.lap("gateways" if what == "gateway" else "applications")
             _line(what, how, self._watch.total)
 
-    def _tell_trouble(self, what: str, message: str) -> None:
-        if (what, message) not in self._troubles:
-            self._troubles.add((what, message))
+    def _tell_trouble(self, what: str, message: str, kind: str = "") -> None:
+        if (what, kind or message) not in self._troubles:  # waits of a crash loop only grow
+            self._troubles.add((what, kind or message))
             click.echo(f"  {what:<{_WIDTH}}  {message}", err=True)
 
 
