@@ -140,6 +140,27 @@ def test_a_deployment_without_a_number_of_replicas_has_one():
     asyncio.run(main())
 
 
+def test_a_pod_with_a_sidecar_says_that_it_takes_mutual_tls():
+    async def main():
+        def labelled(name: str, **labels: str) -> dict[str, Any]:
+            return {**pod(), "metadata": {"name": name, "namespace": "demo", "labels": labels}}
+
+        mode = "security.istio.io/tlsMode"
+        refused = {"sidecar.istio.io/inject": "false"}
+        async with running(kinds=kinds()) as store:
+            written = [
+                await put(store, labelled("a", app="a")),
+                await put(store, labelled("b", **refused)),
+                await put(store, labelled("c", **{mode: "disabled"})),
+            ]
+
+        found = [record.document["metadata"].get("labels") for record in written]
+        assert found == [{"app": "a", mode: "istio"}, refused, {mode: "disabled"}]
+        assert [dict(record.object.labels) for record in written if record.object] == found
+
+    asyncio.run(main())
+
+
 def test_nothing_is_filled_in_where_nobody_allocates():
     async def main():
         async with running() as store:

@@ -74,6 +74,7 @@ def test_a_deployment_runs_its_pods_and_says_so():
                 "app": "web",
                 "version": "v1",
                 "pod-template-hash": word,
+                "security.istio.io/tlsMode": "istio",
                 "service.istio.io/canonical-name": "web",
                 "service.istio.io/canonical-revision": "v1",
             }

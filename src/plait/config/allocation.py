@@ -1,4 +1,4 @@
-"""What is filled in when an object is written: addresses of Services, numbers of replicas."""
+"""What is filled in when an object is written: addresses, numbers of replicas, sidecars' labels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any, Final
 from msgspec import structs
 
 from plait.base.digest import digest
+from plait.config import injection
 from plait.config.diagnostics import Diagnostic, Severity
-from plait.config.kinds import core, workloads
+from plait.config.injection import TLS_MODE, Proxy
+from plait.config.kinds import core, pod, workloads
 from plait.config.ledger import Base, Held, in_force
 from plait.config.meta import Key, Object
 from plait.config.ports import Change
@@ -46,6 +48,8 @@ class Allocation:
                 return self._service(change, found, base)
             case Object(spec=workloads.Deployment() | workloads.ReplicaSet()) as found:
                 return _with(change, found, "replicas", "replicas", 1)
+            case Object(spec=pod.Pod()) as found:
+                return _injected(change, found)
             case _:
                 return change
 
@@ -105,6 +109,20 @@ def _with(change: Change, found: Object[Any], field: str, name: str, value: Any)
         change,
         object=structs.replace(found, spec=structs.replace(found.spec, **{field: value})),
         document={**document, "spec": {**(document.get("spec") or {}), name: value}},
+    )
+
+
+def _injected(change: Change, found: Object[pod.Pod]) -> Change:
+    """A Pod with a sidecar says that it takes mutual TLS, as Istio's injection makes it say."""
+    if injection.proxy(found) is not Proxy.SIDECAR or TLS_MODE in found.labels:
+        return change
+    labels = {**found.labels, TLS_MODE: "istio"}
+    document = change.document or {}
+    metadata = {**(document.get("metadata") or {}), "labels": labels}
+    return structs.replace(
+        change,
+        object=structs.replace(found, labels=labels),
+        document={**document, "metadata": metadata},
     )
 
 

@@ -15,6 +15,8 @@ TEMPLATES: Final = "inject.istio.io/templates"
 """Annotation by which a Pod is a gateway: ``gateway``."""
 AUTO: Final = "auto"
 """The image of a container that becomes the proxy itself."""
+TLS_MODE: Final = "security.istio.io/tlsMode"
+"""Label of workloads whose sidecar takes mutual TLS: ``istio``."""
 PROXY: Final = "istio-proxy"
 """Name of the proxy's container."""
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 from msgspec import Struct
 
 from plait.base.query import Query
+from plait.config.injection import TLS_MODE
 from plait.config.kinds import pod, workload_entry
 from plait.config.meta import Key, Object
 from plait.mesh import ir, trust
 
-TLS_MODE: Final = "security.istio.io/tlsMode"
 LOCALITY: Final = "istio-locality"  # region.zone.subzone: a label cannot hold a slash
 _CANONICAL_NAMES: Final = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
 _CANONICAL_REVISIONS: Final = (
