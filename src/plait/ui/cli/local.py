@@ -28,6 +28,7 @@ _ENDING = 15.0  # seconds that it is given to end
 _LONGEST = 45  # characters of the run directory: paths of sockets below it must fit 107
 _TICK = 0.05
 _OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log")
+_OURS_WHOLE = ("ca", "agent")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -120,6 +121,8 @@ class Machine:
         for name in _OURS:
             for path in self.data.glob(name):
                 path.unlink(missing_ok=True)
+        for name in _OURS_WHOLE:
+            shutil.rmtree(self.data / name, ignore_errors=True)
         shutil.rmtree(self.place.run, ignore_errors=True)
         with contextlib.suppress(OSError):  # somebody else's files are in it
             self.data.rmdir()
