@@ -7,6 +7,7 @@ import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
@@ -16,12 +17,16 @@ from plait.base.errors import PlaitError
 from plait.base.query import Drained, show
 from plait.config.allocation import Allocation
 from plait.config.batching import Limits
+from plait.config.meta import Key
 from plait.config.restore import Kinds
 from plait.config.store import Store, Tuning
 from plait.platforms.local.pods import Platform
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
 from plait.serve.api.backend import Backend
+from plait.serve.ca import overview
+from plait.serve.ca.connected import proxies
+from plait.serve.ca.run import CertificateAuthority, Options
 from plait.serve.pages import MeshPages
 from plait.settings import Settings
 from plait.sources.files import Files
@@ -82,7 +87,10 @@ async def _serve_from(settings: Settings, store: Store, platform: Platform | Non
     """Serve what the store holds; with a platform, run it too."""
     ads = Ads(store)
     place = settings.place if platform else None
-    backend = Backend(store=store, pages=MeshPages(store, ads), place=place, runtime=platform)
+    ca = _authority(settings, store, ads, platform)
+    await ca.open()
+    pages = MeshPages(store, ads, partial(overview.alarms, ca))
+    backend = Backend(store=store, pages=pages, place=place, runtime=platform, ca=ca)
     store.listen(_Faults(store).on_drained)
     stopping = asyncio.Event()
     with _signals(stopping):
@@ -98,13 +106,46 @@ async def _serve_from(settings: Settings, store: Store, platform: Platform | Non
                 running = machine.run(settings, store, platform)
                 tasks.append(group.create_task(running, name="machine"))
             tasks += [
-                group.create_task(ads.serve(settings.xds), name="ads"),
+                group.create_task(ca.run(), name="ca"),
+                group.create_task(_ads(settings, ads, ca), name="ads"),
                 group.create_task(_api(settings, backend), name="api"),
                 group.create_task(_tidy(store), name="tidy"),
             ]
             await stopping.wait()
             for task in tasks:
                 task.cancel()
+
+
+def _authority(
+    settings: Settings, store: Store, ads: Ads, platform: Platform | None
+) -> CertificateAuthority:
+    """Who gives identities: to Pods of this machine, and to who shows a credential."""
+    options = Options(
+        directory=settings.ca,
+        plugged=settings.ca_dir,
+        life=settings.certificate_life,
+        grace=settings.rotation_grace,
+    )
+
+    def runs_here(pod: Key) -> bool:
+        return platform is not None and platform.status(pod) is not None
+
+    return CertificateAuthority(options, store, runs_here, proxies(store, ads))
+
+
+async def _ads(settings: Settings, ads: Ads, ca: CertificateAuthority) -> None:
+    """Serve proxies, and with a platform its agent at a socket that only our user can reach.
+
+    Not before the store has whom the mesh trusts: returning proxies would be told it is gone.
+    """
+    await ca.told.wait()
+    addresses = settings.xds
+    if settings.local:
+        directory = settings.agent_socket.parent
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.chmod(0o700)
+        addresses = (*addresses, f"unix:{settings.agent_socket}")
+    await ads.serve(addresses, lambda private: (ca.service(trusts=private),))
 
 
 async def _api(settings: Settings, backend: Backend) -> None:

@@ -86,7 +86,7 @@ async def run(settings: Settings, store: Store, pods: Platform) -> None:
     place, doors = settings.place, Doors(store, settings.place)
 
     async def agent(health: Health) -> None:
-        await keep_agent(place, settings.xds[-1], passed_on(), health)
+        await keep_agent(place, f"unix:{settings.agent_socket}", passed_on(), health)
 
     if settings.mesh_config is None:
         await store.observe([("MeshConfig", "mesh", LOGGED)])

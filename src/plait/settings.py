@@ -40,6 +40,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         server: address of the API for the command line; None: that of the local control plane.
         local: run the workloads on this machine.
         images: file that says what the images of workloads are; None: no image is known.
+        ca_dir: directory of a certificate authority of one's own (ca-cert.pem, ca-key.pem,
+            cert-chain.pem, root-cert.pem); None: a root is made.
+        certificate_life: seconds for which identities are valid: as a rule, and at most.
+        rotation_grace: seconds for which the rotation of a root waits for proxies that are not
+            connected before it signs with the new one.
     """
 
     data: Path
@@ -57,6 +62,19 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     local: bool = False
     images: Path | None = None
+    ca_dir: Path | None = None
+    certificate_life: float = 86_400.0
+    rotation_grace: float = 300.0
+
+    @property
+    def ca(self) -> Path:
+        """Where the certificate authority keeps its keys, for our own user alone."""
+        return self.data / "ca"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where the agent of this machine is served, in a directory for our own user alone."""
+        return self.data / "agent" / "xds.sock"
 
     @property
     def place(self) -> Place:
@@ -264,6 +282,13 @@ def _seconds(value: Any) -> float:
     return found
 
 
+def _life(value: Any) -> float:
+    found = _seconds(value)
+    if found < 1:
+        raise ValueError("a number of seconds from 1 to 86400")
+    return found
+
+
 def _count(value: Any) -> int:
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
@@ -286,4 +311,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "server": _text,
     "local": _switch,
     "images": _path,
+    "ca_dir": _path,
+    "certificate_life": _life,
+    "rotation_grace": _seconds,
 }

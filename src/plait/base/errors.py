@@ -11,6 +11,11 @@
     │   ├── ConflictError        the object is no longer what the writer thought
     │   └── ExpiredError         the revision asked for is no longer kept
     ├── AddressInUseError        a port or socket is taken
+    ├── AuthorityError           the certificate authority lacks what it signs with
+    ├── BusyError                too many ask at once; they may ask again
+    ├── RefusedError             somebody may not have the certificate that they ask for
+    │   ├── UnknownCallerError   they show nothing, or nothing good, that says who they are
+    │   └── BadRequestError      what they ask for is no certificate of this mesh
     └── PlatformError            this machine cannot run Pods, or one of them
 """
 
@@ -51,6 +56,26 @@ class ExpiredError(StoreError):
 
 class AddressInUseError(PlaitError):
     """A port or a socket is taken by another process."""
+
+
+class AuthorityError(PlaitError):
+    """The certificate authority lacks what it signs with: keys, certificates, files."""
+
+
+class BusyError(PlaitError):
+    """Too many ask at once; they may ask again after a moment."""
+
+
+class RefusedError(PlaitError):
+    """Somebody may not have the certificate that they ask for; the message has no secrets."""
+
+
+class UnknownCallerError(RefusedError):
+    """Who asks shows nothing that says who they are, or nothing that is good."""
+
+
+class BadRequestError(RefusedError):
+    """What is asked for is not a certificate as this mesh gives them."""
 
 
 class PlatformError(PlaitError):

@@ -22,6 +22,7 @@ FIELDS: Final = frozenset({
     "keeping",  # how many things stay as they were
     "key",  # Key of an object
     "path",  # a file or directory
+    "phase",  # of a rotation
     "pid",
     "proxy",  # node id
     "query",  # name of a query function

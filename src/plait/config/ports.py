@@ -162,3 +162,52 @@ class Runtime(Protocol):
             LookupError: there is no such Pod or container.
         """
         ...
+
+
+class TrustedAgent(Struct, frozen=True, kw_only=True):
+    """The agent of this machine asks, as only our own user can.
+
+    Attributes:
+        pod: for which it asks, as ``namespace/name``.
+        identity: the SPIFFE id that it wants for it.
+    """
+
+    pod: str
+    identity: str
+
+
+class BearerToken(Struct, frozen=True, kw_only=True):
+    """Somebody shows a token.  It is a secret: no repr shows it."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return "BearerToken(…)"
+
+
+class PeerCertificate(Struct, frozen=True, kw_only=True):
+    """Somebody proved in the handshake that they have the key of a certificate of the mesh.
+
+    Attributes:
+        pem: the certificate, which was valid under the roots of the mesh.
+    """
+
+    pem: bytes
+
+
+Evidence = TrustedAgent | BearerToken | PeerCertificate
+"""What tells who asks for a certificate."""
+
+
+class Attestor(Protocol):
+    """Finds out who asks for a certificate."""
+
+    async def attest(self, evidence: Evidence) -> str:
+        """The SPIFFE id that the evidence proves; what can be used once is used up.
+
+        Raises:
+            UnknownCallerError: it proves nothing.
+            RefusedError: it proves an identity, and not the one that is asked for.
+        """
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from collections import deque
@@ -51,6 +52,12 @@ OPTIONS = (
 _log = structlog.get_logger(__name__)
 
 
+def _no_more(private: bool) -> Sequence[Any]:  # noqa: FBT001 - see `Ads.serve`
+    """No other services."""
+    del private
+    return ()
+
+
 class Ads:
     """The discovery service.
 
@@ -79,16 +86,23 @@ class Ads:
         self._stirred = asyncio.Event()
         self._followers: dict[object, Callable[[], None]] = {}
 
-    async def serve(self, addresses: Sequence[str]) -> None:
+    async def serve(
+        self, addresses: Sequence[str], more: Callable[[bool], Sequence[Any]] = _no_more
+    ) -> None:
         """Serve at each ``host:port`` and ``unix:PATH`` until cancelled.
+
+        `more` makes handlers of other services; it is told whether their server is reached by
+        nobody but our own user.
 
         Raises:
             AddressInUseError: one is taken by another process.
         """
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((_Methods(self),))
-        self.addresses = tuple(_bind(server, address) for address in addresses)
-        await server.start()
+        doors = [(address, _is_private(address)) for address in addresses]
+        kinds = sorted({private for _, private in doors})
+        servers = {private: self._server(more(private)) for private in kinds}
+        self.addresses = tuple(_bind(servers[private], address) for address, private in doors)
+        for server in servers.values():
+            await server.start()
         _log.info("xds open", addresses=self.addresses)
         self.started.set()
         try:
@@ -98,8 +112,14 @@ class Ads:
                 group.create_task(self._refusals.run(), name="ads:refusals")
                 group.create_task(self._report(), name="ads:report")
         finally:
-            await asyncio.shield(server.stop(0.1))
+            for server in servers.values():
+                await asyncio.shield(server.stop(0.1))
             self.hub.close()
+
+    def _server(self, more: Sequence[Any]) -> Any:
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers((_Methods(self), *more))
+        return server
 
     def proxies(self) -> tuple[ProxyState, ...]:
         """The connected proxies, by id."""
@@ -286,11 +306,19 @@ def _id(session: Session) -> str:
     return session.node.id if session.node else ""
 
 
+def _is_private(address: str) -> bool:
+    """Whether only our own user can reach it: nobody else may enter the socket's directory."""
+    if not address.startswith("unix:"):
+        return False
+    path = Path(address.removeprefix("unix:"))
+    _free(path)
+    found = path.absolute().parent.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
 def _bind(server: Any, address: str) -> str:
     """Add an address to the server; returns it with the port that was chosen."""
     is_path = address.startswith("unix:")
-    if is_path:
-        _free(Path(address.removeprefix("unix:")))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:

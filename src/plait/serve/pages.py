@@ -52,7 +52,8 @@ _MESSAGES = {
 class MeshPages:
     """The pages of a control plane; quick to ask, worked out by nobody but the engine."""
 
-    def __init__(self, store: Store, ads: Ads) -> None:
+    def __init__(self, store: Store, ads: Ads, alarms: Callable[[], Sequence[str]] = tuple) -> None:
+        self._alarms = alarms
         self._store = store
         self._ads = ads
         self._standings = Standings(store, ads)
@@ -228,6 +229,7 @@ class MeshPages:
                 for call, error in self._store.engine.failures().items()
             ],
             "store": self._store.problem or "",
+            "alarms": list(self._alarms()),
         }
 
     def _troubled(self) -> Iterator[dict[str, Any]]:

@@ -196,6 +196,13 @@ class Session:
         """The newest revision that the client acknowledged in all types."""
         return self._desk.hub.revision(self.stream.acknowledged) if self.stream else 0
 
+    def holds(self, type_url: str, name: str) -> str:
+        """Version of a resource that the client acknowledged; empty: none, or not the newest."""
+        for channel in self.stream.channels if self.stream else ():
+            if channel.type_url == type_url and name not in channel.refused | channel.owed:
+                return channel.topic.held(channel.acked, channel.cleared).get(name, "")
+        return ""
+
     def state(self) -> ProxyState | None:
         """What to tell people about this client; None: it has not said who it is."""
         node = self.node

@@ -19,6 +19,7 @@ from aiohttp import web
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
 from plait.config.store import Store
 from plait.serve.api import (
+    ca_pages,
     changes,
     deletes,
     discovery,
@@ -49,6 +50,7 @@ def application(backend: Backend, *, insecure: bool = False) -> web.Application:
     app = web.Application(client_max_size=LIMIT, middlewares=[_errors, *guards])
     app.add_routes(_fixed(store))
     app.add_routes(plait_pages.routes(backend))
+    app.add_routes(ca_pages.routes(backend))
 
     async def core(request: web.Request) -> web.StreamResponse:
         return await _dispatch(backend, request, "")

@@ -16,6 +16,7 @@ from plait.config.ports import Runtime
 from plait.config.record import Record
 from plait.config.store import Store
 from plait.serve.api.pages import Pages
+from plait.serve.ca.run import CertificateAuthority
 
 BUILT_IN = ("default", "istio-system")
 """Namespaces that always exist."""
@@ -29,12 +30,14 @@ class Backend(Struct, frozen=True, kw_only=True):
     Attributes:
         place: where workloads run; None: not on this machine.
         runtime: what runs Pods; None: nothing does here.
+        ca: gives identities; None: nobody does here.
     """
 
     store: Store
     pages: Pages
     place: Place | None = None
     runtime: Runtime | None = None
+    ca: CertificateAuthority | None = None
 
     def record(self, key: Key) -> Record | None:
         """The record of `key`; a namespace exists as soon as something is in it."""

@@ -30,6 +30,7 @@ _TICK = 0.05
 _ANY = "127.0.0.1:0"
 _TAKEN = "another process listens there"
 _OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log")
+_OURS_WHOLE = ("ca", "agent")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -138,6 +139,8 @@ class Machine:
         for name in _OURS:
             for path in self.data.glob(name):
                 path.unlink(missing_ok=True)
+        for name in _OURS_WHOLE:
+            shutil.rmtree(self.data / name, ignore_errors=True)
         shutil.rmtree(self.place.run, ignore_errors=True)
         with contextlib.suppress(OSError):  # somebody else's files are in it
             self.data.rmdir()

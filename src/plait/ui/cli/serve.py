@@ -22,6 +22,7 @@ plait serve -f mesh/ --data /tmp/plait
 @click.option("--mesh-config", type=Path, help="File with Istio's MeshConfig to follow.")
 @click.option("--local", is_flag=True, default=None, help="Run the workloads on this machine.")
 @click.option("--images", type=Path, help="File that says what images are, with --local.")
+@click.option("--ca-dir", type=Path, help="Certificate authority of your own, in Istio's files.")
 @click.option("--data", type=Path, help="Directory of the database and sockets.")
 @click.option("--xds", multiple=True, help="Where proxies are served: HOST:PORT or unix:PATH.")
 @click.option("--api", multiple=True, help="Where the API is served: HOST:PORT or unix:PATH.")

@@ -121,6 +121,8 @@ def _troubles(page: dict[str, Any]) -> Iterator[str]:
         yield f"error query {failure['query']}: {failure['error']}"
     if page["store"]:
         yield f"error store: {page['store']}"
+    for alarm in page.get("alarms", ()):
+        yield f"warning {alarm}"
 
 
 def _is_troubled(page: dict[str, Any]) -> bool:
@@ -129,4 +131,5 @@ def _is_troubled(page: dict[str, Any]) -> bool:
     down = any(one["ready"] < one["desired"] for one in page["workloads"])
     down |= any(door["problem"] for door in page["doors"])
     late = down or any(proxies.late(proxy) for proxy in page["proxies"])
-    return bool(errors or refused or late or page["faults"] or page["failures"] or page["store"])
+    said = any(page.get(part) for part in ("faults", "failures", "store", "alarms"))
+    return bool(errors or refused or late or said)

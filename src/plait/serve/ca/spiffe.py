@@ -1,0 +1,40 @@
+"""Identities as SPIFFE ids, in the form of Istio: ``spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from plait.base.query import Query
+from plait.config import names
+
+_NAME: Final = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
+_FORM: Final = re.compile(f"spiffe://({_NAME})/ns/({_NAME})/sa/({_NAME})")
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Who a workload is: a service account in a trust domain."""
+
+    trust_domain: str
+    namespace: str
+    account: str
+
+    def __str__(self) -> str:
+        """The SPIFFE id."""
+        return f"spiffe://{self.trust_domain}/ns/{self.namespace}/sa/{self.account}"
+
+
+def parse(text: str) -> Identity | None:
+    """The identity that a SPIFFE id names; None: it is none of this form."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        return None
+    trust_domain, namespace, account = found.groups()
+    return Identity(trust_domain=trust_domain, namespace=namespace, account=account)
+
+
+def trust_domain(q: Query) -> str:
+    """The domain of identities that are issued: MeshConfig's ``trustDomain``, or the default."""
+    return getattr(q.row("MeshConfig", "mesh"), "trust_domain", "") or names.DOMAIN

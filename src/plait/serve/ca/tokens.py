@@ -1,0 +1,134 @@
+"""Join tokens: each is good for one first certificate of one identity.
+
+A token is ``plait-join.ID.SECRET``.  Only a digest of the secret is kept, so the file gives
+nobody an identity; a token that was used stays in it until it would have expired, as used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from plait.base.errors import AuthorityError, UnknownCallerError
+from plait.serve.ca import keyring
+
+PREFIX: Final = "plait-join."
+LONGEST: Final = 7 * 86_400.0
+"""Seconds that a token may be good for."""
+MOST: Final = 10_000
+"""Tokens that there may be."""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """What is known of a token.
+
+    Attributes:
+        id: names it; no secret.
+        digest: SHA-256 of its secret, in hexadecimal digits.
+        namespace, account: the service account that it gives.
+        created, expires: in seconds since the epoch; `used` too, None: it was not.
+    """
+
+    id: str
+    digest: str
+    namespace: str
+    account: str
+    created: float
+    expires: float
+    used: float | None = None
+
+
+class Tokens:
+    """The tokens in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tokens: dict[str, Token] = {}
+
+    def load(self) -> None:
+        """Read the file.
+
+        Raises:
+            AuthorityError: it cannot be read.
+        """
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Token, ...])
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            raise AuthorityError(
+                f"{self._path} is damaged: remove it, and make the tokens in it anew"
+            ) from error
+        self._tokens = {token.id: token for token in found}
+
+    def known(self, now: float) -> tuple[Token, ...]:
+        """Those that have not expired, the newest first."""
+        found = [token for token in self._tokens.values() if token.expires > now]
+        return tuple(sorted(found, key=lambda token: (-token.created, token.id)))
+
+    def create(self, namespace: str, account: str, seconds: float, now: float) -> str:
+        """A new token, good for `seconds`; the text is shown once and kept nowhere.
+
+        Raises:
+            AuthorityError: it cannot be kept, or there are too many.
+        """
+        left = self.known(now)
+        if len(left) >= MOST:
+            raise AuthorityError(f"there are {MOST} join tokens: revoke some first")
+        identifier, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        token = Token(
+            id=identifier,
+            digest=_digest(secret),
+            namespace=namespace,
+            account=account,
+            created=now,
+            expires=now + seconds,
+        )
+        self._keep((*left, token))
+        return f"{PREFIX}{identifier}.{secret}"
+
+    def spend(self, text: str, now: float) -> Token:
+        """Use a token up; it is noted as used before this returns.
+
+        Raises:
+            UnknownCallerError: it is unknown, used, revoked or expired.
+            AuthorityError: that it is used cannot be noted.
+        """
+        identifier, _, secret = text.removeprefix(PREFIX).partition(".")
+        token = self._tokens.get(identifier)
+        is_right = hmac.compare_digest(token.digest if token else "", _digest(secret))
+        if token is None or not is_right:
+            raise UnknownCallerError("the join token is not known, or was revoked")
+        if token.used is not None:
+            raise UnknownCallerError(f'the join token "{token.id}" was used before')
+        if token.expires <= now:
+            raise UnknownCallerError(f'the join token "{token.id}" has expired')
+        spent = structs.replace(token, used=now)
+        self._keep(spent if one.id == token.id else one for one in self.known(now))
+        return spent
+
+    def revoke(self, identifier: str, now: float) -> bool:
+        """Take a token back; False: there is none of that id.
+
+        Raises:
+            AuthorityError: it cannot be noted.
+        """
+        left = self.known(now)
+        self._keep(token for token in left if token.id != identifier)
+        return any(token.id == identifier for token in left)
+
+    def _keep(self, tokens: Iterable[Token]) -> None:
+        kept = tuple(tokens)
+        keyring.write(self._path, msgspec.json.encode(kept))
+        self._tokens = {token.id: token for token in kept}
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
