@@ -156,6 +156,10 @@ class Client:
             return {r.name: (r.version, r.resource.value) for r in response.resources}
         return {_name(r): (response.version_info, r.value) for r in response.resources}
 
+    async def acknowledge(self, response: Any) -> None:
+        """Accept a response that was not answered."""
+        await self._answer(response, None)
+
     async def _answer(self, response: Any, error: str | None) -> None:
         if self._delta:
             request = protos.DeltaDiscoveryRequest(response_nonce=response.nonce)
@@ -200,6 +204,7 @@ def _name(resource: Any) -> str:
         "Cluster": protos.Cluster,
         "Listener": protos.Listener,
         "RouteConfiguration": protos.RouteConfiguration,
+        "Secret": protos.Secret,
     }
     kind = resource.type_url.rpartition(".")[2]
     if kind == "ClusterLoadAssignment":

@@ -6,7 +6,6 @@ Nothing here is decoded: a resource is a name, a version and bytes.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from plait.base import place as places
 from plait.xds import wire
 from plait.xds.channel import NONE, Topic, Want
 from plait.xds.resource import CLUSTER, ENDPOINTS, Child, Resource, leaf
@@ -110,12 +110,7 @@ class Cache:
                 self._is_writable = True
 
     def _write(self) -> None:
-        fresh = self._path.with_name(f".{self._path.name}.new")
-        # The directory is the proxy's user's: a link that it may have put there is not followed.
-        fresh.unlink(missing_ok=True)
-        with fresh.open("xb") as file:
-            file.write(self._encoded())
-        os.replace(fresh, self._path)
+        places.write_secret(self._path, self._encoded())  # secrets of gateways are in it
 
     def _encoded(self) -> bytes:
         types = {

@@ -107,6 +107,11 @@ class Envoy:
         """Its words, and its access log where that goes to standard output."""
         return self._settings.directory / "envoy.log"
 
+    @property
+    def handle(self) -> Handle | None:
+        """The process; None: there was none yet."""
+        return self._process.handle if self._process else None
+
     def stop(self) -> None:
         """Ask for the end: open connections are finished; a second time: at once."""
         self._ask(Event.STOP)

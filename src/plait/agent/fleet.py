@@ -15,7 +15,7 @@ import structlog
 
 from plait.agent import envoy
 from plait.agent.edge import Edge
-from plait.agent.keeper import Keeper
+from plait.agent.keeper import Keeper, Plane
 from plait.base import place as places
 from plait.base import processes
 from plait.base.errors import PlaitError
@@ -35,7 +35,7 @@ class AgentRunsError(PlaitError):
     """Another agent is in charge."""
 
 
-async def run(place: Place, xds: str) -> None:
+async def run(place: Place, plane: Plane) -> None:
     """Run the agent until SIGTERM or SIGINT; its proxies run on.
 
     Raises:
@@ -48,7 +48,7 @@ async def run(place: Place, xds: str) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         async with asyncio.TaskGroup() as group:
-            fleet = group.create_task(Fleet(place, xds, resolvers()).run(), name="fleet")
+            fleet = group.create_task(Fleet(place, plane, resolvers()).run(), name="fleet")
             edge = group.create_task(
                 supervise(lambda health: Edge(place).run(health.up), name="edge"), name="edge"
             )
@@ -60,15 +60,16 @@ async def run(place: Place, xds: str) -> None:
 class Fleet:
     """A keeper for each note."""
 
-    def __init__(self, place: Place, xds: str, upstream: Sequence[str]) -> None:
+    def __init__(self, place: Place, plane: Plane, upstream: Sequence[str]) -> None:
         self._place = place
-        self._xds = xds
+        self._plane = plane
         self._upstream = upstream
         self._keepers: dict[str, Keeper] = {}
         self._retired: set[str] = set()
         self._specs: dict[Path, tuple[tuple[int, int], ProxySpec]] = {}
         self._clearing: set[str] = set()
         self._failures: dict[str, str] = {}
+        self._weaknesses: set[str] = set()
 
     async def run(self) -> None:
         """Follow the notes until cancelled."""
@@ -87,8 +88,9 @@ class Fleet:
     def _follow(self, wanted: Mapping[str, ProxySpec], group: asyncio.TaskGroup) -> None:
         for name, spec in wanted.items():
             if name not in self._keepers and name not in self._clearing:
-                keeper = Keeper(spec, self._place, self._xds, self._upstream)
+                keeper = Keeper(spec, self._place, self._plane, self._upstream)
                 self._keepers[name] = keeper
+                self._tell_weakness(keeper.weakness)
                 group.create_task(self._keep(name, keeper), name=f"keeper:{name}")
         for name in self._keepers.keys() - self._retired:
             # another proxy of the same name begins when the one before has ended
@@ -119,6 +121,12 @@ class Fleet:
             self._failures[name] = text
             bug = None if isinstance(error, PlaitError | OSError) else error
             _log.error("proxy lost", proxy=name, error=text, exc_info=bug)
+
+    def _tell_weakness(self, words: str) -> None:
+        """Say once what cannot be promised here."""
+        if words and words not in self._weaknesses:
+            self._weaknesses.add(words)
+            _log.warning("identities less safe", error=words, path=str(self._place.run))
 
     def _wanted(self) -> dict[str, ProxySpec]:
         """What the notes say; one that cannot be read says what it said before."""

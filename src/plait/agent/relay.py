@@ -17,8 +17,11 @@ import grpc
 import structlog
 
 from plait.agent.cache import Cache, Shelves
-from plait.agent.tap import Hosts, OnHosts, Tap
+from plait.agent.streams import until_one_ends
+from plait.agent.tap import Hosts, OnHosts, Tap, Trust
 from plait.agent.upstream import METHOD, SERVICE, Upstream, reached
+from plait.xds.resource import SECRET
+from plait.xds.secrets import ROOTS
 from plait.xds.stream import Action, Send, Stream
 from plait.xds.wire import Malformed, read_delta
 
@@ -46,13 +49,23 @@ class Relay:
         upstream: the control plane, ``host:port`` or ``unix:PATH``.
         on_hosts: told the meaning of all names at the start, if it is known from before, and
             whenever it changes.
+        trust: likewise whom to trust; None: nobody asks.
     """
 
-    def __init__(self, socket: Path, cache: Path, upstream: str, *, on_hosts: OnHosts) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        cache: Path,
+        upstream: str,
+        *,
+        on_hosts: OnHosts,
+        trust: Trust | None = None,
+    ) -> None:
         self._socket = socket
         self._file = cache
         self._address = upstream
         self._on_hosts = on_hosts
+        self._trust = trust
         self._streams: dict[object, State] = {}
         self._is_lost = False
 
@@ -69,6 +82,9 @@ class Relay:
         """
         cache = await asyncio.to_thread(Cache, self._file)
         hosts = Hosts(cache, self._on_hosts)
+        known = (cache.known(SECRET) or {}).get(ROOTS)
+        if self._trust is not None and known is not None:
+            self._trust.take(known.body)
         async with reached(self._address) as upstream:
 
             async def converse(_: Any, context: Any) -> None:
@@ -96,7 +112,8 @@ class Relay:
         try:
             if is_up:
                 with self._serving("relaying", len(cache)):
-                    await _Relayed(context, upstream.stream(), Tap(cache, hosts)).run()
+                    tap = Tap(cache, hosts, self._trust)
+                    await _Relayed(context, upstream.stream(), tap, self._trust).run()
             else:
                 with self._serving("local" if len(cache) else "waiting", len(cache)):
                     await _Served(context, cache).run(upstream.up())
@@ -129,16 +146,21 @@ class Relay:
 class _Relayed:
     """A stream whose messages go through."""
 
-    def __init__(self, context: Any, call: Any, tap: Tap) -> None:
+    def __init__(self, context: Any, call: Any, tap: Tap, trust: Trust | None) -> None:
         self._context = context
         self._call = call
         self._tap = tap
+        self._trust = trust
+        self._nonce = ""  # of the answer that says whom to trust
+        self._trusting = asyncio.Event()
         self._turn = asyncio.Lock()  # gRPC takes one message at a time
 
     async def run(self) -> None:
         """Pass on messages until one side ends the stream."""
         try:
-            await _until_one_ends(self._upward(), self._downward())
+            await until_one_ends(
+                self._upward(), self._downward(), self._judge(), name="relay:stream"
+            )
         finally:
             self._call.cancel()
 
@@ -148,17 +170,30 @@ class _Relayed:
         while (data := await self._context.read()) is not grpc.aio.EOF:
             await self._say(self._tap.requested(data))
             if is_first:  # which says who the proxy is
-                await self._say(self._tap.question())
+                for question in self._tap.questions():
+                    await self._say(question)
             is_first = False
 
     async def _downward(self) -> None:
         """Pass on what the control plane says, as fast as the proxy takes it."""
         while (data := await self._call.read()) is not grpc.aio.EOF:
-            reply = self._tap.answered(data)
-            if reply is None:
-                await self._context.write(data)
-            else:
-                await self._say(reply)
+            heard = self._tap.answered(data)
+            if heard.onward is not None:
+                await self._context.write(heard.onward)
+            if heard.reply is not None:
+                await self._say(heard.reply)
+            if heard.nonce:
+                self._nonce = heard.nonce
+                self._trusting.set()
+
+    async def _judge(self) -> None:
+        """Acknowledge whom to trust when the proxy does, for ever."""
+        while True:
+            await self._trusting.wait()
+            self._trusting.clear()
+            if self._trust is not None:
+                error = await self._trust.outcome()
+                await self._say(self._tap.judged(self._nonce, error))
 
     async def _say(self, data: bytes) -> None:
         async with self._turn:
@@ -176,7 +211,7 @@ class _Served:
 
     async def run(self, end: Coroutine[Any, Any, None]) -> None:
         """Answer until the proxy ends the stream, or `end` does."""
-        await _until_one_ends(self._answer(), self._tick(), end)
+        await until_one_ends(self._answer(), self._tick(), end, name="relay:stream")
 
     async def _answer(self) -> None:
         """Answer the proxy, until it says no more."""
@@ -197,17 +232,6 @@ class _Served:
             for action in actions:
                 if isinstance(action, Send):
                     await self._context.write(action.data)
-
-
-async def _until_one_ends(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends, and end the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(part, name="relay:stream") for part in parts]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
 
 
 def _status(error: Any) -> tuple[grpc.StatusCode, str]:

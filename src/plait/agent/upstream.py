@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import grpc
 
+from plait.xds import certificates
+
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD: Final = "DeltaAggregatedResources"
+SIGNING: Final = 10.0
+"""Seconds that an answer to a request for a certificate may take."""
 
 _DECISION: Final = 0.5  # seconds that a proxy waits to know whether the control plane is there
 _OPTIONS: Final = (
@@ -36,6 +40,7 @@ class Upstream:
 
     def __init__(self, channel: Any) -> None:
         self._open = channel.stream_stream(f"/{SERVICE}/{METHOD}")
+        self._sign = channel.unary_unary(certificates.METHOD)
         self._channel = channel
         self._up = asyncio.Event()
         self._decided = asyncio.Event()  # the last attempt to connect ended, well or badly
@@ -54,6 +59,16 @@ class Upstream:
     def stream(self) -> Any:
         """A new delta stream of raw messages."""
         return self._open()
+
+    async def certificate(self, request: bytes, token: str = "") -> bytes:
+        """The raw answer to a raw request for a certificate; `token` says who asks.
+
+        Raises:
+            grpc.aio.AioRpcError: it is refused, or nobody answers.
+        """
+        said = ((certificates.CREDENTIAL, f"Bearer {token}"),) if token else None
+        answer: bytes = await self._sign(request, timeout=SIGNING, metadata=said)
+        return answer
 
     async def watch(self) -> None:
         """Connect, again whenever the connection is lost, for ever."""

@@ -21,6 +21,7 @@ FIELDS: Final = frozenset({
     "error",  # the error in one line
     "keeping",  # how many things stay as they were
     "key",  # Key of an object
+    "network",  # inode of a network namespace
     "path",  # a file or directory
     "phase",  # of a rotation
     "pid",
@@ -31,6 +32,7 @@ FIELDS: Final = frozenset({
     "source",  # where objects come from
     "task",  # name of a supervised task
     "type_url",  # of an xDS resource
+    "uid",  # of a process
     "url",
     "version",
 })  # fmt: skip

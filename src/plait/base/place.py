@@ -9,6 +9,7 @@ they do.  Notes are files, so each side can be killed, and the next one finds wh
     RUN/edge.json                 `EdgeSpec`: ports of this machine that lead to gateways
     RUN/proxy/ID/                 of one proxy, for its user alone: xds.sock, envoy.json, cache …
     RUN/proxy/ID/state.json       `ProxyState`: how it does
+    RUN/proxy/ID/own/             for the agent alone: identity, and sockets behind its gates
     RUN/proxy/ID/edge/PORT.sock   where a gateway takes connections from the edge
     RUN/proxy/edge/state.json     `EdgeState`
     RUN/pods/ID/                  of one Pod: CONTAINER.log, files, journal
@@ -77,6 +78,8 @@ class ProxyState(Struct, frozen=True, kw_only=True, omit_defaults=True):
         restarts: how often it was started again after it ended by itself.
         since: seconds since the epoch of the last change of `ready` or `pid`.
         message: why it is not ready, in words; empty if it is.
+        weakness: why others of this machine are kept from its identity less well than by a user
+            and a network of its own; empty: they are not.
     """
 
     id: str
@@ -85,6 +88,7 @@ class ProxyState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restarts: int = 0
     since: float = 0.0
     message: str = ""
+    weakness: str = ""
 
 
 class EdgePort(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -204,6 +208,20 @@ def write(path: Path, note: Struct) -> None:
     """
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(msgspec.json.encode(note))
+    os.replace(fresh, path)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write what no other user may read; whoever reads finds the old file or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    # Where somebody else may write to the directory, a link that he put there is not followed.
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
     os.replace(fresh, path)
 
 

@@ -202,6 +202,12 @@ def current() -> Handle:
     return Handle(os.getpid(), _started(os.getpid()) or 0)
 
 
+def handle(pid: int) -> Handle | None:
+    """The process that has this number now; None: none has."""
+    started = _started(pid)
+    return None if started is None else Handle(pid, started)
+
+
 def is_running(pid: int) -> bool:
     """Whether there is a process of this number, whoever's it is."""
     return pid > 0 and _started(pid) is not None

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from plait.config.names import DOMAIN
 from plait.mesh import ir
+from plait.xds.tls import SDS_CLUSTER
 
 XDS_CLUSTER: Final = "xds-grpc"
 ADMIN_CLUSTER: Final = "admin"
@@ -21,6 +22,7 @@ STATS: Final = (
     "listener_manager",
     "server",
     f"cluster.{XDS_CLUSTER}",
+    f"cluster.{SDS_CLUSTER}",
     "http.inbound",
     "http.outbound",
     "istio",
@@ -73,6 +75,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         xds: of the control plane, or of an agent between.
+        sds: of the agent that hands out keys and certificates; empty: there is none.
         admin: of Envoy's own pages.
         stats: where they are offered to Prometheus under ``/stats/prometheus``; empty: nowhere.
         health: where ``/healthz/ready`` answers 200 once Envoy is ready; empty: nowhere.
@@ -83,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     proxy: Proxy
     xds: str
+    sds: str = ""
     admin: str = "127.0.0.1:15000"
     stats: str = ""
     health: str = ""
@@ -103,7 +107,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
     Envoy may be given the same document.
     """
     return {
-        "node": node(settings.proxy),
+        "node": node(settings.proxy, is_certified=bool(settings.sds)),
         "admin": {
             "address": _address(settings.admin, mode=0o600),
             "ignore_global_conn_limit": True,
@@ -118,8 +122,8 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
     }
 
 
-def node(proxy: Proxy) -> dict[str, Any]:
-    """Envoy's node, with Istio's metadata."""
+def node(proxy: Proxy, *, is_certified: bool = False) -> dict[str, Any]:
+    """Envoy's node, with Istio's metadata; `is_certified`: it is given an identity."""
     place = proxy.locality
     workload = proxy.workload or proxy.name
     app = proxy.labels.get("app") or workload
@@ -135,6 +139,7 @@ def node(proxy: Proxy) -> dict[str, Any]:
         "MESH_ID": proxy.mesh,
         "NETWORK": proxy.network,
         "ISTIO_VERSION": ISTIO_VERSION,
+        **({"PLAIT_SDS": "true"} if is_certified else {}),
         **proxy.metadata,
     }
     return {
@@ -172,23 +177,30 @@ def _dynamic() -> dict[str, Any]:
 
 
 def _clusters(settings: Settings) -> list[dict[str, Any]]:
+    made = [_grpc(XDS_CLUSTER, settings.xds)]
+    if settings.sds:
+        made.append(_grpc(SDS_CLUSTER, settings.sds))
+    if settings.stats or settings.health:
+        made.append(_cluster(ADMIN_CLUSTER, settings.admin))
+    return made
+
+
+def _grpc(name: str, address: str) -> dict[str, Any]:
+    """A cluster that speaks gRPC."""
     http2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
     options = {
         "@type": _TYPES + "extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": http2},
     }
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 100000)
-    xds = {
-        **_cluster(XDS_CLUSTER, settings.xds),
+    return {
+        **_cluster(name, address),
         "circuit_breakers": {"thresholds": [limits]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
         },
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
     }
-    if not (settings.stats or settings.health):
-        return [xds]
-    return [xds, _cluster(ADMIN_CLUSTER, settings.admin)]
 
 
 def _cluster(name: str, address: str) -> dict[str, Any]:

@@ -18,13 +18,21 @@ Example: plait agent --run /var/lib/plait/local/run --xds unix:/var/lib/plait/lo
 @click.command(epilog=_EXAMPLE)
 @click.option("--run", required=True, type=Path, help="Where the platform says what should run.")
 @click.option("--xds", required=True, help="The control plane: HOST:PORT or unix:PATH.")
+@click.option(
+    "--cert-ttl",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seconds that certificates are good; default: as the control plane gives them.",
+)
+@click.option("--trust-domain", default="", help="Of identities; default: the control plane's.")
 @click.option("--log-level", default="info", help="debug, info, warning or error.")
 @click.option("--log-format", default="logfmt", help="auto, console, logfmt or json.")
-def command(run: Path, xds: str, log_level: str, log_format: str) -> None:
+def command(run: Path, xds: str, cert_ttl: int, trust_domain: str, **logged: str) -> None:
     """Run the proxies of this machine until interrupted; plait up starts it by itself.
 
     It relays the control plane to each Envoy, keeps what they last accepted, answers DNS,
-    restarts what crashes, and serves readiness and metrics.  Proxies outlive it, and the next
+    restarts what crashes, and serves readiness and metrics.  Where the control plane is reached by
+    a Unix socket, it gets each proxy an identity and renews it.  Proxies outlive it, and the next
     agent finds them.
     """
     from plait import settings
@@ -33,9 +41,11 @@ def command(run: Path, xds: str, log_level: str, log_format: str) -> None:
     import uvloop
 
     from plait.agent import fleet
+    from plait.agent.keeper import Plane
 
     try:
-        log.setup(level=log_level, style=log_format)
-        uvloop.run(fleet.run(Place(run.absolute()), xds))
+        log.setup(level=logged["log_level"], style=logged["log_format"])
+        plane = Plane(address=xds, seconds=cert_ttl, trust_domain=trust_domain)
+        uvloop.run(fleet.run(Place(run.absolute()), plane))
     except PlaitError as error:
         raise click.ClickException(str(error)) from error

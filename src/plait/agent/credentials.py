@@ -1,0 +1,64 @@
+"""All that one proxy needs to be somebody: its identity, whom it trusts, and a server of both."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from plait.agent.certfiles import Files
+from plait.agent.renewal import Claim, Renewal
+from plait.agent.sds import Sds
+from plait.agent.secrets import Secrets
+from plait.base.clock import Clock
+from plait.xds import keys
+from plait.xds.secrets import ROOTS
+
+
+class Where(Struct, frozen=True, kw_only=True):
+    """Where a proxy's credentials are.
+
+    Attributes:
+        socket: where they are served.
+        file: where its identity is kept.
+        upstream: the control plane, ``host:port`` or ``unix:PATH``.
+        uid: as whom Envoy reads certificates in files; None: as we do.
+    """
+
+    socket: Path
+    file: Path
+    upstream: str
+    uid: int | None = None
+
+
+class Credentials:
+    """One proxy's identity, whom it trusts and what it reads from files, served to its Envoy."""
+
+    def __init__(self, claim: Claim, where: Where, proxy: str, clock: Clock) -> None:
+        secrets = Secrets()
+        self._secrets = secrets
+        self._renewal = Renewal(claim, where.file, where.upstream, secrets, clock)
+        self._sds = Sds(where.socket, secrets, proxy)
+        self._files = Files(secrets, where.uid, proxy)
+
+    def parts(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What must run, by name."""
+        return {
+            "sds": self._sds.run,
+            "identity": self._renewal.run,
+            "files": self._files.run,
+        }
+
+    def load(self) -> None:
+        """Go on with the identity that was kept."""
+        self._renewal.load()
+
+    def take(self, body: bytes) -> None:
+        """Trust these from now on: a serialised Secret."""
+        self._secrets.put(keys.secret(ROOTS, body))
+        self._renewal.trust(keys.trusted([body]).decode())
+
+    async def outcome(self) -> str:
+        """Wait for what Envoy makes of them; its words if it refuses, empty if it does not."""
+        return await self._sds.outcome(ROOTS)

@@ -1,0 +1,108 @@
+"""A small certificate authority for tests, alone and as the control plane's gRPC method."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from plait.xds import certificates
+from plait.xds.certificates import CertificateRequest
+
+DEMO = "spiffe://cluster.local/ns/demo/sa/web"
+
+
+class Authority:
+    """A root, its key, and what was asked of it."""
+
+    def __init__(self, name: str = "root") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _builder(self._name, self._key.public_key(), 3600 * 24)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), True)
+        self._certificate = builder.issuer_name(self._name).sign(self._key, hashes.SHA256())
+        self.root = _pem(self._certificate)
+
+    def issue(
+        self, public: Any, identity: str = DEMO, seconds: float = 3600, *, begins: float = -3600
+    ) -> tuple[str, ...]:
+        """The chain of a certificate for a key that is good for `seconds`."""
+        name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
+        builder = _builder(x509.Name([]), public, seconds, begins).issuer_name(self._name)
+        signed = builder.add_extension(name, True).sign(self._key, hashes.SHA256())
+        return _pem(signed), self.root
+
+    def pair(self, identity: str = DEMO, seconds: float = 3600) -> tuple[str, str]:
+        """A chain without its root, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        text = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return self.issue(key.public_key(), identity, seconds)[0], text.decode()
+
+
+class Signing:
+    """The method that signs.
+
+    Attributes:
+        authority: that signs; may be changed.
+        refusal: status and words of the answer; None: it signs.
+        requests: what was asked for, with the credential of each in `credentials`.
+    """
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        self.authority = authority or Authority()
+        self.identity = DEMO
+        self.seconds = 3600.0
+        self.refusal: tuple[Any, str] | None = None
+        self.answer: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda chain: chain
+        self.requests: list[CertificateRequest] = []
+        self.credentials: list[str] = []
+
+    async def sign(self, data: bytes, context: Any) -> bytes:
+        said = dict(context.invocation_metadata())
+        self.credentials.append(str(said.get(certificates.CREDENTIAL, "")))
+        self.requests.append(certificates.read_request(data))
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
+        request = x509.load_pem_x509_csr(self.requests[-1].csr.encode())
+        assert request.is_signature_valid
+        chain = self.authority.issue(request.public_key(), self.identity, self.seconds)
+        return certificates.response(self.answer(chain))
+
+    @asynccontextmanager
+    async def at(self, address: str) -> AsyncIterator[None]:
+        """Served there meanwhile."""
+        service, _, method = certificates.METHOD.strip("/").partition("/")
+        server = grpc.aio.server()
+        handlers = {method: grpc.unary_unary_rpc_method_handler(self.sign)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        server.add_insecure_port(address)
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop(0.1)
+
+
+def _builder(name: Any, public: Any, seconds: float, begins: float = -3600) -> Any:
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).public_key(public)
+    return (
+        builder.serial_number(x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(seconds=begins))
+        .not_valid_after(now + dt.timedelta(seconds=seconds))
+    )
+
+
+def _pem(certificate: Any) -> str:
+    return str(certificate.public_bytes(serialization.Encoding.PEM).decode())
