@@ -51,6 +51,15 @@ def test_an_endpoint_has_the_labels_and_the_workload_of_its_pod():
     assert not endpoint.tls
 
 
+def test_identities_are_of_the_trust_domain_of_the_mesh():
+    engine = objects.engine(service(), endpoint_slice(), pod(account="bookinfo"))
+    found(engine)
+
+    engine.commit([objects.settings(trust_domain="corp.example")])
+
+    assert found(engine)[0].identity == "spiffe://corp.example/ns/demo/sa/bookinfo"
+
+
 def test_only_a_pod_that_says_so_takes_mutual_tls():
     one = pod(labels={"security.istio.io/tlsMode": "istio"})
 

@@ -7,11 +7,13 @@ from enum import Enum
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec import field as named
 
-from plait.config import codec, shapes, unenforced, yaml_reader
+from plait.config import codec, shapes, unenforced, validate_tls, yaml_reader
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.document import Document
 from plait.config.finding import Finding, wrong
+from plait.config.kinds.gateway import TLSProtocol
 from plait.config.kinds.sidecar import OutboundTrafficPolicyMode
 from plait.config.kinds.units import Count, Seconds
 from plait.config.meta import Key
@@ -23,12 +25,12 @@ SUBJECT: Final = Key(group="", kind="MeshConfig", namespace="", name="mesh")
 _WORDS: Final = """
 ca caCertificates certificates configSources defaultHttpRetryPolicy defaultProviders
 defaultInboundHttpRetryPolicy defaultTrafficPolicy disableEnvoyListenerLog discoverySelectors
-dnsRefreshRate enableAutoMtls enableEnvoyAccessLogService enablePrometheusMerge enableTracing
+dnsRefreshRate enableEnvoyAccessLogService enablePrometheusMerge enableTracing
 extensionProviders h2UpgradePolicy inboundClusterStatName inboundTrafficPolicy
-ingressClass ingressControllerMode ingressSelector ingressService localityLbSetting meshMTLS
+ingressClass ingressControllerMode ingressSelector ingressService localityLbSetting
 outboundClusterStatName pathNormalization proxyHttpPort proxyInboundListenPort proxyListenPort
 rootNamespace serviceEntryVisibility serviceScopeConfigs serviceSettings tcpKeepalive
-thriftConfig tlsDefaults trustDomain trustDomainAliases verifyCertificateAtClient
+thriftConfig verifyCertificateAtClient
 """
 _KNOWN: Final = frozenset(_WORDS.split())
 _WORDS_OF_PROXIES: Final = """
@@ -70,6 +72,14 @@ class ProxyConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     termination_drain_duration: Seconds = 5.0
 
 
+class TLSConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is accepted of TLS; what is not written is as Envoy has it, TLS 1.2 and up."""
+
+    min_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+
+
 class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The mesh's settings; durations in seconds.
 
@@ -78,6 +88,10 @@ class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_default
         access_log_format: Envoy's format string, or JSON text of an object; empty: the default.
         protocol_detection_timeout: how long to wait for a caller's first bytes; 0: for ever.
         default_service_export_to: who sees a Service or ServiceEntry that says nothing.
+        trust_domain: of the identities of this mesh.
+        trust_domain_aliases: whose identities are taken for those of the mesh.
+        enable_auto_mtls: what nobody wrote TLS settings for is encrypted where both ends can.
+        mesh_mtls: TLS between workloads of the mesh; `tls_defaults`: all other TLS.
     """
 
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
@@ -90,6 +104,11 @@ class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_default
     default_service_export_to: tuple[str, ...] = ("*",)
     default_virtual_service_export_to: tuple[str, ...] = ("*",)
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
+    trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
+    enable_auto_mtls: bool = True
+    mesh_mtls: TLSConfig = named(default=TLSConfig(), name="meshMTLS")
+    tls_defaults: TLSConfig = TLSConfig()
 
 
 def read(text: str, name: str) -> tuple[MeshConfig | None, tuple[Diagnostic, ...]]:
@@ -128,6 +147,7 @@ def _from(document: Document) -> tuple[MeshConfig | None, tuple[Diagnostic, ...]
     found = list(codec.duplicates(document))
     value = dict(_enforced(document.value, found))
     config = shapes.read(value, MeshConfig, (), found)
+    found.extend(_broken(config))
     problems = tuple(codec.diagnostic(each, SUBJECT, document.locate(each.path)) for each in found)
     refused = any(each.severity is Severity.ERROR for each in problems)
     return None if refused else config, problems
@@ -143,6 +163,14 @@ def _enforced(value: Mapping[str, Any], found: list[Finding]) -> Iterator[tuple[
             yield name, {field: part[field] for field in part if field not in known}
         else:
             yield name, part
+
+
+def _broken(config: MeshConfig) -> Iterator[Finding]:
+    yield from validate_tls.trust_domain(config.trust_domain, ("trustDomain",))
+    for i, alias in enumerate(config.trust_domain_aliases):
+        yield from validate_tls.trust_domain(alias, ("trustDomainAliases", i))
+    for name, part in (("meshMTLS", config.mesh_mtls), ("tlsDefaults", config.tls_defaults)):
+        yield from validate_tls.strength(part.cipher_suites, part.ecdh_curves, (name,))
 
 
 def _unreadable(fault: Fault) -> Diagnostic:

@@ -131,7 +131,7 @@ def _of_service_entry(
         for found in _selected(q, key.namespace, workloads.pairs(spec.workload_selector.labels)):
             yield _endpoint(found, _ports(found, targets))
     for one in spec.endpoints:
-        found = workloads.written(one, key.namespace, key.name, {})
+        found = workloads.written(q, one, key.namespace, key.name, {})
         if found.address:
             yield _endpoint(found, _ports(found, targets))
     if not spec.endpoints and spec.workload_selector is None and _is_resolved(spec, name):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from plait.base.query import Query
 from plait.config.kinds import pod, workload_entry
 from plait.config.meta import Key, Object
-from plait.mesh import ir
+from plait.mesh import ir, trust
 
 TLS_MODE: Final = "security.istio.io/tlsMode"
 LOCALITY: Final = "istio-locality"  # region.zone.subzone: a label cannot hold a slash
@@ -20,7 +20,6 @@ _CANONICAL_REVISIONS: Final = (
     "app.kubernetes.io/version",
     "version",
 )
-_TRUST_DOMAIN: Final = "cluster.local"
 
 Pairs = tuple[tuple[str, str], ...]
 """A selector: labels with their values, sorted."""
@@ -75,9 +74,9 @@ def locality(written: str) -> ir.Locality:
     return ir.Locality(region, zone, subzone)
 
 
-def identity(namespace: str, account: str) -> str:
-    """SPIFFE id of a service account; empty: none."""
-    return f"spiffe://{_TRUST_DOMAIN}/ns/{namespace}/sa/{account}" if account else ""
+def identity(q: Query, namespace: str, account: str) -> str:
+    """SPIFFE id of a service account in the mesh's trust domain; empty: none."""
+    return f"spiffe://{q(trust.domain)}/ns/{namespace}/sa/{account}" if account else ""
 
 
 # Pods
@@ -98,7 +97,7 @@ def of_pod(q: Query, key: Key) -> Workload | None:
         container_ports=ports,
         locality=_pod_locality(found.labels),
         ready=_is_ready(found, status),
-        identity=identity(key.namespace, spec.service_account_name or "default"),
+        identity=identity(q, key.namespace, spec.service_account_name or "default"),
     )
 
 
@@ -137,11 +136,15 @@ def of_entry(q: Query, key: Key) -> Workload | None:
     found: Object[workload_entry.WorkloadEntry] | None = q.row("WorkloadEntry", key)
     if found is None:
         return None
-    return written(found.spec, key.namespace, key.name, found.labels)
+    return written(q, found.spec, key.namespace, key.name, found.labels)
 
 
 def written(
-    spec: workload_entry.WorkloadEntry, namespace: str, name: str, labels: Mapping[str, str]
+    q: Query,
+    spec: workload_entry.WorkloadEntry,
+    namespace: str,
+    name: str,
+    labels: Mapping[str, str],
 ) -> Workload:
     """A WorkloadEntry, or an endpoint written in a ServiceEntry, which has the same form."""
     together = {**spec.labels, **labels}
@@ -155,7 +158,7 @@ def written(
         network=spec.network,
         locality=place,
         weight=min(max(spec.weight, 1), 128),
-        identity=identity(namespace, spec.service_account),
+        identity=identity(q, namespace, spec.service_account),
     )
 
 
