@@ -61,6 +61,9 @@ NAMESAKES = {
     "network",
     "connection_pool",
     "subject_alt_names",
+    "min_protocol_version",
+    "cipher_suites",
+    "ecdh_curves",
 }
 """Fields that are not enforced in one kind, and enforced or merely kept by that name elsewhere."""
 
