@@ -82,3 +82,18 @@ def test_every_line_in_plait_uses_known_fields():
     ]
 
     assert unknown == []
+
+
+@pytest.mark.parametrize("style", ["json", "logfmt", "console"])
+def test_a_traceback_shows_no_values_of_variables(style: str):
+    stream = io.StringIO()
+    log.setup(style=style, stream=stream)
+    hidden = "canary-" + "in-a-variable"
+
+    try:
+        {}[len(hidden)]
+    except KeyError:
+        structlog.get_logger("x").exception("task failed")
+
+    assert "KeyError" in stream.getvalue()
+    assert hidden not in stream.getvalue()

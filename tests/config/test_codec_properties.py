@@ -129,8 +129,10 @@ def test_no_value_raises(value: dict[str, Any]):
 @given(config=values.struct(MeshConfig))
 def test_the_settings_are_read_back_as_they_were(config: MeshConfig):
     text = json.dumps(shapes.write(config))
+    read, problems = mesh_config.read(text, "mesh.yaml")
 
-    assert mesh_config.read(text, "mesh.yaml") == (config, ())
+    assert {each.code for each in problems} <= {"PLT1006"}  # arbitrary texts are no trust domains
+    assert read == (None if problems else config)
 
 
 @settings(max_examples=MANY, deadline=None)

@@ -95,7 +95,9 @@ def _renderers(style: str, stream: TextIO) -> list[Processor]:
     import structlog
 
     if style == "console":
-        return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # The default shows the values of local variables, and those may be secrets.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
     errors: list[Processor] = [structlog.processors.format_exc_info]
     if style == "json":
         return [*errors, structlog.processors.JSONRenderer(default=str)]

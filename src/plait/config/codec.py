@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from plait.config import catalog, shapes, unenforced, validate, yaml_reader
+from plait.config import catalog, seal, shapes, unenforced, validate, yaml_reader
 from plait.config.catalog import Kind
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.document import Document, Path, printed
-from plait.config.finding import Finding, meant, shown
+from plait.config.finding import Finding, meant, shown, without_value
 from plait.config.kinds.labels import ObjectMeta, OwnerReference
 from plait.config.meta import Key, Object, Origin, Owner
 from plait.config.ports import Change, Fault
+from plait.config.written import write_bytes
 
 _HEAD: Final = ("apiVersion", "kind", "metadata")
 
@@ -105,6 +106,17 @@ def duplicates(document: Document) -> Iterator[Finding]:
         )
 
 
+def with_texts_as_data(value: dict[str, Any]) -> dict[str, Any]:
+    """A Secret's document with its ``stringData`` among its ``data``; any other as it is."""
+    texts, data = value.get("stringData"), value.get("data") or {}
+    is_secret = (value.get("apiVersion"), value.get("kind")) == ("v1", "Secret")
+    if not is_secret or not isinstance(texts, dict) or not isinstance(data, dict):
+        return value
+    more = {name: write_bytes(str(text).encode(errors="replace")) for name, text in texts.items()}
+    rest = {name: part for name, part in value.items() if name != "stringData"}
+    return {**rest, "data": {**data, **more}}
+
+
 def _expanded(document: Document | Fault, source: str) -> Iterator[Document | Fault]:
     if isinstance(document, Fault):
         yield document
@@ -174,7 +186,8 @@ def _object(value: dict[str, Any], kind: Kind, key: Key, findings: list[Finding]
     body, path = _body(value, kind, findings)
     inner: list[Finding] = []
     spec = shapes.read(body, kind.spec, path, inner)
-    findings.extend(each for each in inner if each.path[0] != "status")
+    told = map(without_value, inner) if seal.is_secret(key) else inner
+    findings.extend(each for each in told if each.path[0] != "status")
     findings.extend(unenforced.findings(kind, body, path))
     found = Object(
         key=key,
@@ -243,6 +256,7 @@ def _metadata(found: Object[Any]) -> dict[str, Any]:
 
 def _completed(value: dict[str, Any], key: Key) -> dict[str, Any]:
     metadata = value["metadata"]
+    value = with_texts_as_data(value)
     if not key.namespace or metadata.get("namespace"):
         return value
     return {**value, "metadata": {**metadata, "namespace": key.namespace}}

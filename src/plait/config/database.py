@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +25,9 @@ SCHEMA = 1
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
+
+PRIVATE = 0o600
+"""Mode of every file: only plait's own user may read what users wrote."""
 
 _NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 
@@ -97,6 +100,7 @@ def lock(directory: Path) -> IO[str]:
     with translated(directory):
         directory.mkdir(parents=True, exist_ok=True)
         file = (directory / "lock").open("a+")
+        Path(file.name).chmod(PRIVATE)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -193,6 +197,7 @@ def create(file: Path, instance: str) -> None:
     """Make an empty database; it appears whole or not at all."""
     fresh = beside(file, ".new")
     fresh.unlink(missing_ok=True)
+    fresh.touch(mode=PRIVATE)  # SQLite gives its logs the mode of the file
     with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
         define(connection, instance)
     fresh.rename(file)
@@ -211,6 +216,9 @@ def connect(file: Path | None) -> sqlite3.Connection:
     Exclusive locking keeps the index of the log in memory, not in a mapped file that another
     process could cut.
     """
+    for part in (file, beside(file, LOG)) if file else ():
+        with suppress(OSError):  # one that is not ours, or on a file system without modes
+            part.chmod(PRIVATE)
     connection = sqlite3.connect(
         file or ":memory:", isolation_level=None, check_same_thread=False, timeout=1.0
     )

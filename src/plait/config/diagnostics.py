@@ -57,6 +57,7 @@ CODES: dict[str, str] = {
     "PLT1008": "object is defined by two sources",
     "PLT1009": "object is defined twice in one source",
     "PLT1010": "source, or a part of it, cannot be read",
+    "PLT1011": "stored Secret cannot be opened",
     # 2xxx: routes and destinations
     "PLT2001": "destination host is unknown",
     "PLT2002": "destination port is unknown",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.config.diagnostics import Severity
 from plait.config.document import Path
@@ -16,18 +16,37 @@ _LONGEST: Final = 60
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One finding; the fields are those of `Diagnostic`, the path is not printed yet."""
+    """One finding; the fields are those of `Diagnostic`, the path is not printed yet.
+
+    Attributes:
+        discreet: the message for who must not see the value; empty: it shows none.
+    """
 
     code: str
     severity: Severity
     path: Path
     message: str
     hint: str = ""
+    discreet: str = ""
 
 
-def wrong(path: Path, message: str, hint: str = "") -> Finding:
+def wrong(path: Path, message: str, hint: str = "", discreet: str = "") -> Finding:
     """A value of the wrong type."""
-    return Finding(code="PLT1005", severity=Severity.ERROR, path=path, message=message, hint=hint)
+    return Finding(
+        code="PLT1005",
+        severity=Severity.ERROR,
+        path=path,
+        message=message,
+        hint=hint,
+        discreet=discreet,
+    )
+
+
+def without_value(finding: Finding) -> Finding:
+    """The same finding, told without the value."""
+    if not finding.discreet:
+        return finding
+    return structs.replace(finding, message=finding.discreet, hint="")
 
 
 def invalid(path: Path, message: str, hint: str = "") -> Finding:

@@ -15,6 +15,7 @@ from plait.base.errors import StoreError
 from plait.config import database, history
 from plait.config.history import History, Observed, Revision, Status, Transaction
 from plait.config.meta import Key
+from plait.config.seal import Seal
 
 GAP = 1_000
 """By how much revisions jump, so that none that was lost is given out again."""
@@ -187,7 +188,7 @@ def _is_json(text: Any) -> bool:
 def _write(fresh: Path, found: Salvage) -> int:
     """Make the new database; return the number of live objects."""
     database.create(fresh, str(uuid.uuid4()))
-    rows = History(fresh, database.connect(fresh), None, len(found.revisions) + 1)
+    rows = History(fresh, database.connect(fresh), None, len(found.revisions) + 1, Seal())
     try:
         for start in range(0, len(found.revisions), _CHUNK):
             part = found.revisions[start : start + _CHUNK]

@@ -10,7 +10,7 @@ import structlog
 from msgspec import Struct
 
 from plait.base.table import Index
-from plait.config import catalog, codec, history
+from plait.config import catalog, codec, history, seal
 from plait.config.jobs import Row
 from plait.config.kinds.observed import Rejection
 from plait.config.ledger import Admission, AsWritten, identified
@@ -114,6 +114,10 @@ def _is_whole(document: Mapping[str, Any]) -> bool:
 
 
 def _change(row: history.Revision, document: dict[str, Any], kinds: Kinds) -> Change | None:
+    if seal.is_secret(row.key) and seal.is_sealed(document):
+        origin = Origin(source=row.source, locator=row.locator)
+        told = (seal.unreadable(row.key, document),)
+        return Change(key=row.key, origin=origin, document=document, problems=told)
     try:
         return kinds.decode(document, row.source)
     except Exception:  # noqa: BLE001 - our bug, met through one object: it must not stop the store

@@ -270,7 +270,8 @@ def _without_quotes(value: Any) -> str:
 
 
 def _refuse(value: Any, expected: str, path: Path, found: Found, hint: str = "") -> Any:
-    found.append(wrong(path, f"{shown(value)} is not {expected}", hint))
+    discreet = f"the value is not {expected}"
+    found.append(wrong(path, f"{shown(value)} is not {expected}", hint, discreet))
     return _BAD
 
 

@@ -11,7 +11,7 @@ from plait.config.document import Path
 from plait.config.finding import invalid, meant, shown
 from plait.config.syntax import Findings
 
-CIPHERS: Final = [
+CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -26,7 +26,7 @@ CIPHERS: Final = [
     "AES256-GCM-SHA384",
     "AES128-SHA",
     "AES256-SHA",
-]
+)
 """Cipher suites of TLS 1.2 and below that Envoy knows; those of TLS 1.3 cannot be chosen."""
 CURVES: Final = ("X25519MLKEM768", "X25519", "P-256", "P-384", "P-521")
 """Groups of the key exchange that Envoy knows."""

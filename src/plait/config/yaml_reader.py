@@ -176,7 +176,9 @@ class _Parser:
     def _alias(self, event: Any) -> tuple[Any, Below]:
         found = self._anchors.get(event.anchor)
         if found is None:
-            raise _Wrong(f"there is no anchor &{event.anchor} before it", event.start_mark)
+            # The word is not shown: it may be a password that begins with *.
+            hint = "put quotes around a text that begins with *"
+            raise _Wrong(f"there is no such anchor before it; {hint}", event.start_mark)
         return self._copy(found[0], event.start_mark, len(self._path)), found[1]
 
     def _copy(self, value: Any, mark: Any, depth: int) -> Any:

@@ -26,7 +26,10 @@ class Secret(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     @property
     def values(self) -> dict[str, bytes]:
         """The bytes by name."""
-        return {**self.data, **{name: text.encode() for name, text in self.string_data.items()}}
+        return {
+            **self.data,
+            **{name: text.encode(errors="replace") for name, text in self.string_data.items()},
+        }
 
     def __repr__(self) -> str:
         """Type and names only."""

@@ -110,7 +110,7 @@ def completed(value: dict[str, Any], old: Record | None) -> dict[str, Any]:
         known = old.document["metadata"]
         kept = (*_KEPT, "deletionGracePeriodSeconds")
         metadata |= {k: known[k] for k in kept if k in known}
-    return {**value, "metadata": metadata}
+    return codec.with_texts_as_data({**value, "metadata": metadata})
 
 
 def admitted(

@@ -54,6 +54,8 @@ def _lines(
     lines.append(output.table(["  TYPE", "STATUS", "MESSAGE"], rows) if rows else "  none")
     lines += _findings(key, status) + _conflicts(key, faults)
     rest = {k: v for k, v in found.items() if k not in ("metadata", "status", "apiVersion", "kind")}
+    if found["kind"] == "Secret":
+        rest["data"] = dict.fromkeys(rest.get("data") or (), "<hidden>")
     return [*lines, "", output.data(rest, "yaml"), ""]
 
 
