@@ -90,8 +90,9 @@ def test_a_traceback_shows_no_values_of_variables(style: str):
     log.setup(style=style, stream=stream)
     hidden = "canary-" + "in-a-variable"
 
+    empty: dict[int, str] = {}
     try:
-        {}[len(hidden)]
+        empty[len(hidden)]
     except KeyError:
         structlog.get_logger("x").exception("task failed")
 

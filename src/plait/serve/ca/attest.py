@@ -69,7 +69,7 @@ class MeshAttestor:
         if injection.proxy(found) is injection.Proxy.NONE:
             raise RefusedError(f'the Pod "{said}" has no proxy')
         identity = str(self._identity(namespace, account(found)))
-        if wanted != identity:
+        if wanted and wanted != identity:
             raise RefusedError(f'the Pod "{said}" is "{identity}", and not "{wanted}"')
         return identity
 

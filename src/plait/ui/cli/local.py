@@ -29,7 +29,7 @@ _LONGEST = 45  # characters of the run directory: paths of sockets below it must
 _TICK = 0.05
 _ANY = "127.0.0.1:0"
 _TAKEN = "another process listens there"
-_OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log")
+_OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log", "secrets.key")
 _OURS_WHOLE = ("ca", "agent")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
