@@ -24,7 +24,7 @@ a plain caller that waits for the server's first word waits as long as `protocol
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.query import Query
 from plait.config.meta import Key
@@ -105,13 +105,13 @@ class Guard(Struct, frozen=True, kw_only=True):
     Attributes:
         requests, streams: its end of mutual TLS, for requests and for other bytes; None: no
             caller is asked.
-        by: the policy that says so.
+        said: the mode, where the workload has an identity.
     """
 
     mode: Mode = Mode.DISABLE
     requests: tls.Server | None = None
     streams: tls.Server | None = None
-    by: Key | None = None
+    said: str = ""
 
 
 OPEN = Guard()
@@ -122,14 +122,14 @@ def _guard(q: Query, inbound: ir.Inbound, port: int) -> Guard:
     """What a port asks; 0: any that nothing names."""
     if not inbound.certified:
         return OPEN
-    found = q(security.decision, inbound.policies, port)
-    if found.mode is Mode.DISABLE:
-        return Guard(by=found.by)
+    mode = q(security.decision, inbound.policies, port).mode
+    if mode is Mode.DISABLE:
+        return Guard(said=mode.value)
     return Guard(
-        mode=found.mode,
+        mode=mode,
         requests=q(security.accepting, ("h2", "http/1.1")),
         streams=q(security.accepting, ()),
-        by=found.by,
+        said=mode.value,
     )
 
 
@@ -151,7 +151,8 @@ def _catch_all(guard: Guard) -> tuple[ir.Chain, ...]:
 
 def port_chains(port: ir.InboundPort, guard: Guard = OPEN) -> tuple[ir.Chain, ...]:
     """The chains of a captured port."""
-    return _chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard)
+    found = _chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard)
+    return tuple(structs.replace(chain, asks=guard.said) for chain in found)
 
 
 def _bound_chains(port: ir.InboundPort, guard: Guard) -> tuple[ir.Chain, ...]:

@@ -4,7 +4,7 @@ Values only: frozen, in a decided order, in plait's units (seconds, bytes, perce
 files are not here, or a line inserted at the top of one would re-send every route below it.
 """
 
-# budget: 600 lines, the vocabulary of the whole pipeline
+# budget: 610 lines, the vocabulary of the whole pipeline
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -481,12 +481,18 @@ class TcpChain(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """One filter chain of a listener: which connections, and what happens to them."""
+    """One filter chain of a listener: which connections, and what happens to them.
+
+    Attributes:
+        asks: what its port asks of callers, for people; and when that changes, connections of
+            before are drained though the chain is otherwise as it was.
+    """
 
     name: str
     match: ChainMatch
     action: HttpChain | TcpChain
     tls: tls.Server | None = None  # None: not encrypted, or passed on as it is
+    asks: str = ""
     origin: tuple[Key, ...] = ()
 
 

@@ -94,6 +94,8 @@ def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
         message.transport_socket.CopyFrom(tls.server(chain.tls))
     if chain.origin:
         message.metadata.filter_metadata["plait"]["origin"] = str(chain.origin[0])
+    if chain.asks:
+        message.metadata.filter_metadata["plait"]["mtls"] = chain.asks
     return message
 
 

@@ -31,6 +31,7 @@ _ANY = "127.0.0.1:0"
 _TAKEN = "another process listens there"
 _OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log", "secrets.key")
 _OURS_WHOLE = ("ca", "agent")
+_SAID = ("DATA", "XDS", "API", "FILES", "IMAGES", "LOCAL", "SERVER", "TOKEN")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -185,13 +186,14 @@ def api_address() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Our variables without those that would change plait."""
+    """Our variables without those that say otherwise what we say by flags."""
     return {name: value for name, value in _inherited() if name.lower() not in _FOREIGN}
 
 
 def _inherited() -> Iterator[tuple[str, str]]:
+    said = {f"PLAIT_{one}" for one in _SAID}
     for name, value in os.environ.items():  # noqa: TID251 - handed on to the control plane
-        if not name.startswith("PLAIT_"):
+        if name not in said:
             yield name, value
 
 
