@@ -17,7 +17,7 @@ from plait.agent.renewal import Claim, Renewal
 from plait.agent.secrets import IDENTITY, Secrets
 from plait.base.clock import WallClock
 from plait.xds import protos
-from tests.support.authority import DEMO, Authority, Signing
+from tests.support.signing import DEMO, Authority, Signing
 
 CLAIM = Claim(
     namespace="demo",
