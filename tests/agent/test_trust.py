@@ -15,6 +15,7 @@ from plait.xds.resource import CLUSTER, SECRET
 from tests.support.served import Plane, serving
 from tests.support.xds_client import Client, connected, node
 
+
 class Trusting:
     """What a proxy makes of whom it is to trust; its answer comes when the test gives it."""
 
@@ -127,7 +128,8 @@ def test_what_the_proxy_says_against_it_reaches_the_control_plane(tmp_path: Path
             await trusted(plane, "damaged")
             async with agent.proxy():
                 await plane.until(
-                    lambda: any(one.error == "no certificate" for one in secrets(plane)), "the refusal"
+                    lambda: any(one.error == "no certificate" for one in secrets(plane)),
+                    "the refusal",
                 )
                 agent.trust.answer = ""
                 await trusted(plane, "good")

@@ -20,9 +20,9 @@ from plait.base.clock import WallClock
 from plait.mesh import ir, tls
 from plait.xds import bootstrap, keys, protos
 from plait.xds import tls as encoders
-from tests.support.signing import DEMO, Authority, Signing
 from tests.support.envoy import Envoy, eventually
 from tests.support.plane import free_port
+from tests.support.signing import DEMO, Authority, Signing
 from tests.support.traffic import Load, get
 
 SECONDS = 4
@@ -75,9 +75,7 @@ class World:
         self.address, self.inner = (f"127.0.0.1:{free_port()}" for _ in range(2))
         upstream = f"unix:{directory}/plane.sock"
         claim = Claim(namespace="demo", service_account="web", seconds=SECONDS)
-        where = Where(
-            socket=directory / "own.sock", file=directory / "identity", upstream=upstream
-        )
+        where = Where(socket=directory / "own.sock", file=directory / "identity", upstream=upstream)
         self.credentials = Credentials(claim, where, "web", WallClock())
         self.envoys: list[Envoy] = []
         sockets = [directory / f"{name}.sock" for name in ("server", "client")]

@@ -34,10 +34,17 @@ class Authority:
         self, public: Any, identity: str = DEMO, seconds: float = 3600, *, begins: float = -3600
     ) -> tuple[str, ...]:
         """The chain of a certificate for a key that is good for `seconds`."""
-        name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
+        kind: Any = x509.UniformResourceIdentifier
+        if identity.startswith("dns:"):
+            identity, kind = identity.removeprefix("dns:"), x509.DNSName
+        name = x509.SubjectAlternativeName([kind(identity)])
         builder = _builder(x509.Name([]), public, seconds, begins).issuer_name(self._name)
         signed = builder.add_extension(name, True).sign(self._key, hashes.SHA256())
         return _pem(signed), self.root
+
+    def server(self) -> tuple[str, str]:
+        """A certificate for ``localhost``, and its key."""
+        return self.pair("dns:localhost")
 
     def pair(self, identity: str = DEMO, seconds: float = 3600) -> tuple[str, str]:
         """A chain without its root, and its key."""
@@ -56,7 +63,8 @@ class Signing:
     Attributes:
         authority: that signs; may be changed.
         refusal: status and words of the answer; None: it signs.
-        requests: what was asked for, with the credential of each in `credentials`.
+        requests: what was asked for, with the credential of each in `credentials`, and the
+            identity of its certificate in `callers`.
     """
 
     def __init__(self, authority: Authority | None = None) -> None:
@@ -67,10 +75,13 @@ class Signing:
         self.answer: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda chain: chain
         self.requests: list[CertificateRequest] = []
         self.credentials: list[str] = []
+        self.callers: list[str] = []
 
     async def sign(self, data: bytes, context: Any) -> bytes:
         said = dict(context.invocation_metadata())
         self.credentials.append(str(said.get(certificates.CREDENTIAL, "")))
+        names = context.auth_context().get("x509_subject_alternative_name", [b""])
+        self.callers.append(names[0].decode())
         self.requests.append(certificates.read_request(data))
         if self.refusal is not None:
             await context.abort(*self.refusal)
@@ -80,13 +91,22 @@ class Signing:
         return certificates.response(self.answer(chain))
 
     @asynccontextmanager
-    async def at(self, address: str) -> AsyncIterator[None]:
-        """Served there meanwhile."""
+    async def at(self, address: str, tls: str = "") -> AsyncIterator[None]:
+        """Served there meanwhile; `tls`: ``server`` or ``mutual``; empty: without."""
         service, _, method = certificates.METHOD.strip("/").partition("/")
         server = grpc.aio.server()
         handlers = {method: grpc.unary_unary_rpc_method_handler(self.sign)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        server.add_insecure_port(address)
+        if tls:
+            chain, key = self.authority.server()
+            credentials = grpc.ssl_server_credentials(
+                [(key.encode(), chain.encode())],
+                self.authority.root.encode() if tls == "mutual" else None,
+                tls == "mutual",
+            )
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
         await server.start()
         try:
             yield
