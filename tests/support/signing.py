@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -13,8 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from plait.config.kinds.observed import TrustBundle
 from plait.xds import certificates
 from plait.xds.certificates import CertificateRequest
+from tests.support.served import serving
 
 DEMO = "spiffe://cluster.local/ns/demo/sa/web"
 
@@ -112,6 +117,65 @@ class Signing:
             yield
         finally:
             await server.stop(0.1)
+
+
+class Front(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A control plane that signs: everything else is that of the one at `upstream`."""
+
+    def __init__(self, signing: Signing, upstream: str) -> None:
+        self._signing = signing
+        self._upstream = upstream
+
+    def service(self, details: Any) -> Any:
+        if details.method == certificates.METHOD:
+            return grpc.unary_unary_rpc_method_handler(self._signing.sign)
+
+        async def forward(requests: Any, _: Any) -> AsyncIterator[bytes]:
+            async with grpc.aio.insecure_channel(self._upstream) as channel:
+                async for message in channel.stream_stream(details.method)(requests):
+                    yield message
+
+        return grpc.stream_stream_rpc_method_handler(forward)
+
+    async def run(self, address: str) -> None:
+        """Serve until cancelled."""
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((self,))
+        server.add_insecure_port(address)
+        await server.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop(0.1)
+
+
+@contextmanager
+def mesh_at(address: str) -> Iterator[Signing]:
+    """A control plane that signs and says whom to trust, in a thread of its own."""
+    signing = Signing()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(_mesh(signing, address))
+    thread = threading.Thread(target=_until_done, args=(loop, task), daemon=True)
+    thread.start()
+    try:
+        yield signing
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
+
+
+async def _mesh(signing: Signing, address: str) -> None:
+    async with serving() as plane:
+        roots = (signing.authority.root,)
+        bundle = TrustBundle(trust_domain="cluster.local", roots=roots)
+        await plane.store.observe([("TrustBundle", "mesh", bundle)])
+        await Front(signing, plane.address).run(address)
+
+
+def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
 
 
 def _builder(name: Any, public: Any, seconds: float, begins: float = -3600) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -22,10 +21,10 @@ from plait.agent.binary import envoy_binary
 from plait.agent.life import Action, Event, Life, Phase, step
 from plait.agent.renewal import Claim
 from plait.base.clock import Clock, WallClock
+from plait.base.processes import Command
 from plait.xds import bootstrap
 
 _TICK = 0.05  # seconds between two looks at Envoy
-_PR_SET_PDEATHSIG = 1
 _SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 _TAIL = 2000  # characters of Envoy's log that are shown when it fails
 
@@ -178,14 +177,21 @@ class _Proxy:
         options = self._options
         workers = ("--concurrency", str(options.concurrency)) if options.concurrency else ()
         # No --disable-hot-restart: a later Envoy may take over from this one.
-        command = [
-            *(str(envoy_binary()), "-c", str(self._config), "--base-id", str(options.base_id)),
+        command = (
+            *("envoy", "-c", str(self._config), "--base-id", str(options.base_id)),
             *("--log-path", str(self._log), "-l", options.log_level),
             *("--drain-time-s", str(round(options.drain_duration)), *workers),
-        ]
+        )
+        # By a program of its own: code between fork and exec is none for who has threads.
+        launched = Command(
+            command=command,
+            executable=str(envoy_binary()),
+            directory=os.getcwd(),
+            is_bound=True,
+        )
         quiet = subprocess.DEVNULL
         return subprocess.Popen(  # noqa: S603 - our own binary and flags
-            command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=_die_with_parent
+            launched.launcher(), stdin=quiet, stdout=quiet, stderr=quiet
         )
 
     def _listening(self) -> tuple[str, ...]:
@@ -206,12 +212,3 @@ class _Proxy:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             os.kill(self._process.pid, number)
-
-
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    """No Envoy without a keeper: the kernel ends it when this process is gone."""
-    if hasattr(_libc, "prctl"):
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
