@@ -97,22 +97,23 @@ class Renewal:
             self._state = identities.moved(self._state, self._clock.now())
         self._news.set()
 
-    def _load(self) -> None:
-        """Go on with the certificate that was kept, if it can be used."""
+    def _loaded(self) -> Identity | None:
+        """The certificate that was kept; None: there is none that can be used."""
         try:
             kept = msgspec.json.decode(self._file.read_bytes(), type=Identity)
             identities.restored(kept, account=self._claim.account)
         except FileNotFoundError:
-            return
+            return None
         except (OSError, msgspec.DecodeError, UnfitError) as error:
             _log.warning("identity ignored", path=str(self._file), error=_one_line(error))
-            return
-        self._take(kept, luck=_luck())
+            return None
+        return kept
 
     async def run(self) -> None:
         """Keep the certificate fresh until cancelled."""
-        if self._identity is None:
-            await asyncio.to_thread(self._load)
+        kept = await asyncio.to_thread(self._loaded) if self._identity is None else None
+        if kept is not None:
+            self._take(kept, luck=_luck())
         while True:
             found = identities.step(self._state, self._clock.now())
             if isinstance(found, Wait):

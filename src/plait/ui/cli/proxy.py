@@ -66,21 +66,6 @@ def _options(function: Any) -> Any:
         ),
         click.option("--service-account", default="default", help="Its service account."),
         click.option("--network", default="", help="Its network."),
-        click.option(
-            "--pod",
-            default="",
-            help="NAMESPACE/NAME of the Pod on this machine whose identity it gets; for unix:PATH.",
-        ),
-        click.option(
-            "--token-file",
-            type=Path,
-            help="Join token that it gets an identity for, kept beside it in FILE.identity.",
-        ),
-        click.option("--join", default="", callback=_address, help="HOST:PORT that takes tokens."),
-        click.option("--roots", type=Path, help="Certificates to know the control plane by."),
-        click.option(
-            "--cert-ttl", type=click.IntRange(min=0), default=0, help="Seconds of a certificate."
-        ),
         click.option("--metadata", default="", help="More that it says of itself, as A=1,B=2."),
         click.option("--mesh-config", type=Path, help="File with MeshConfig: concurrency, drain."),
         click.option("--concurrency", type=click.IntRange(min=0), help="Workers; 0: all cores."),
@@ -99,9 +84,29 @@ def _options(function: Any) -> Any:
         click.option("--log-file", type=Path, help="Envoy's own words."),
         click.option("--log-level", default="warning", help="How much Envoy says."),
     )
-    for option in reversed(given):
+    for option in reversed((*given, *_identity_options())):
         function = option(function)
     return function
+
+
+def _identity_options() -> tuple[Any, ...]:
+    return (
+        click.option(
+            "--pod",
+            default="",
+            help="NAMESPACE/NAME of the Pod on this machine whose identity it gets; for unix:PATH.",
+        ),
+        click.option(
+            "--token-file",
+            type=Path,
+            help="Join token that it gets an identity for, kept beside it in FILE.identity.",
+        ),
+        click.option("--join", default="", callback=_address, help="HOST:PORT that takes tokens."),
+        click.option("--roots", type=Path, help="Certificates to know the control plane by."),
+        click.option(
+            "--cert-ttl", type=click.IntRange(min=0), default=0, help="Seconds of a certificate."
+        ),
+    )
 
 
 @command.command(epilog=_GATEWAY, short_help="Run a gateway.")
