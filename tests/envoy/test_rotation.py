@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 from structlog.testing import capture_logs
 
 from plait.agent.credentials import Credentials, Where
@@ -211,6 +212,20 @@ def test_certificates_and_roots_are_replaced_under_load_without_a_failed_request
         assert load.seen["web"] > 100
         handshakes = world.envoys[0].stats("ssl.handshake")
         assert sum(handshakes.values()) >= load.seen["web"]
+
+
+def test_while_nobody_signs_for_a_part_of_a_certificates_life_no_request_fails(tmp_path: Path):
+    with ExitStack() as stack:
+        world = World(tmp_path, stack)
+        eventually(lambda: get(world.address)[0] == 200, 20, "the first call")
+        with Load(world.address, rps=100) as load:
+            for _ in range(2):
+                world.signing.refusal = (grpc.StatusCode.UNAVAILABLE, "away")
+                world.rotated(2)  # attempts that lead to nothing
+                world.signing.refusal = None
+                world.rotated(2)
+
+        assert load.failures == []
 
 
 def test_roots_that_envoy_refuses_change_nothing_and_its_words_are_known(tmp_path: Path):
