@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from plait.agent import identity
 from plait.agent.identity import Ask, Identity, State, UnfitError, Wait, step
-from tests.support.authority import DEMO, Authority
+from tests.support.signing import DEMO, Authority
 
 ACCOUNT = "/ns/demo/sa/web"
 START = 1_700_000_000.0

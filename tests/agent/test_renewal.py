@@ -17,7 +17,8 @@ from plait.agent.renewal import Claim, Renewal
 from plait.agent.secrets import IDENTITY, Secrets
 from plait.base.clock import WallClock
 from plait.xds import protos
-from tests.support.authority import DEMO, Authority, Signing
+from tests.support.plane import free_port
+from tests.support.signing import DEMO, Authority, Signing
 
 CLAIM = Claim(
     namespace="demo",
@@ -30,10 +31,10 @@ CLAIM = Claim(
 class Kept:
     """A renewal that runs in a directory."""
 
-    def __init__(self, directory: Path, claim: Claim = CLAIM) -> None:
+    def __init__(self, directory: Path, claim: Claim, address: str) -> None:
         self.secrets = Secrets()
         self.file = directory / "identity"
-        address = f"unix:{directory}/plane.sock"
+        address = address or f"unix:{directory}/plane.sock"
         self.renewal = Renewal(claim, self.file, address, self.secrets, WallClock())
 
     @property
@@ -56,8 +57,8 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(directory: Path, claim: Claim = CLAIM) -> AsyncIterator[Kept]:
-    found = Kept(directory, claim)
+async def kept(directory: Path, claim: Claim = CLAIM, address: str = "") -> AsyncIterator[Kept]:
+    found = Kept(directory, claim, address)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(found.renewal.run())
         try:
@@ -222,18 +223,53 @@ def test_when_another_root_becomes_the_first_a_certificate_under_it_is_asked_for
     run(story)
 
 
-def test_a_token_is_shown_and_never_logged(tmp_path: Path):
+def test_a_token_is_shown_once_over_tls_and_the_certificate_it_gave_from_then_on(tmp_path: Path):
     async def story() -> None:
         token = tmp_path / "token"
         token.write_text("canary-token\n")
         signing = Signing()
-        signing.refusal = (grpc.StatusCode.UNAUTHENTICATED, "the token was used before")
-        claim = Claim(namespace="demo", service_account="web", token=token)
+        signing.seconds = 3
+        join, door = (f"localhost:{free_port()}" for _ in range(2))
+        claim = Claim(
+            namespace="demo",
+            service_account="web",
+            token=token,
+            join=join,
+            roots=signing.authority.root,
+            seconds=3,
+        )
         with capture_logs() as logs:
-            async with served(signing, tmp_path), kept(tmp_path, claim) as found:
-                await found.until(lambda: len(signing.credentials) > 1)
+            async with (
+                signing.at(join, tls="server"),
+                signing.at(door, tls="mutual"),
+                kept(tmp_path, claim, door) as found,
+            ):
+                await found.until(lambda: found.number > 2)
+                shown = found.renewal.door()
 
-        assert set(signing.credentials) == {"Bearer canary-token"}
-        assert "canary" not in str(logs)
+            async with signing.at(join, tls="server"), kept(tmp_path, claim, door) as found:
+                await found.until(lambda: found.number)
+                await found.until(lambda: len(logs) > 1)  # what was kept is used, and no token
+
+        assert signing.credentials[0] == "Bearer canary-token"
+        assert set(signing.credentials[1:3]) == {""}
+        assert signing.callers[:2] == ["", DEMO]
+        assert shown is not None
+        assert "PRIVATE" in shown.key
+        assert "PRIVATE" not in f"{shown} {logs}"
+        assert "canary" not in f"{shown} {logs}"
+
+    run(story)
+
+
+def test_without_a_token_or_a_certificate_nobody_is_asked(tmp_path: Path):
+    async def story() -> None:
+        claim = Claim(namespace="demo", service_account="web", roots=Authority().root)
+        with capture_logs() as logs:
+            async with kept(tmp_path, claim) as found:
+                await found.until(lambda: logs)
+                assert found.renewal.door() is None
+
+        assert "no token" in logs[0]["error"]
 
     run(story)

@@ -16,7 +16,7 @@ from plait.agent.sds import SERVICE, Sds
 from plait.agent.secrets import Secrets
 from plait.xds import keys
 from plait.xds.resource import CLUSTER, SECRET
-from tests.support.authority import Authority
+from tests.support.signing import Authority
 from tests.support.xds_client import Client, node
 
 ROOT = "ROOTCA"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plait.mesh import ir
@@ -82,3 +84,16 @@ def test_only_names_are_looked_up(address, kind):
 )
 def test_envoy_takes_it(settings, tmp_path):
     validate(bootstrap(settings), tmp_path)
+
+
+def test_who_is_given_an_identity_says_so_and_knows_where_secrets_are(tmp_path: Path):
+    without, with_one = (
+        bootstrap(Settings(proxy=PROXY, xds="unix:/run/xds.sock", sds=sds))
+        for sds in ("", "unix:/run/sds.sock")
+    )
+
+    assert "PLAIT_SDS" not in without["node"]["metadata"]
+    assert with_one["node"]["metadata"]["PLAIT_SDS"] == "true"
+    names = [one["name"] for one in with_one["static_resources"]["clusters"]]
+    assert names == ["xds-grpc", "sds-grpc"]
+    validate(with_one, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from msgspec import Struct
 from plait.agent.certfiles import Files
 from plait.agent.renewal import Claim, Renewal
 from plait.agent.sds import Sds
-from plait.agent.secrets import Secrets
+from plait.agent.secrets import IDENTITY, Secrets
+from plait.agent.upstream import Door
 from plait.base.clock import Clock
 from plait.xds import keys
 from plait.xds.secrets import ROOTS
@@ -50,14 +52,27 @@ class Credentials:
             "files": self._files.run,
         }
 
-    def load(self) -> None:
-        """Go on with the identity that was kept."""
-        self._renewal.load()
-
     def take(self, body: bytes) -> None:
         """Trust these from now on: a serialised Secret."""
         self._secrets.put(keys.secret(ROOTS, body))
         self._renewal.trust(keys.trusted([body]).decode())
+
+    async def door(self) -> Door:
+        """The control plane as this identity reaches it; waits for one that is needed."""
+        while (found := self._renewal.door()) is None:
+            await self.renewed()
+        return found
+
+    async def renewed(self) -> None:
+        """Wait until there is another certificate."""
+        number, changed = self._secrets.number(IDENTITY), asyncio.Event()
+        stop = self._secrets.follow(changed.set)
+        try:
+            while self._secrets.number(IDENTITY) == number:
+                await changed.wait()
+                changed.clear()
+        finally:
+            stop()
 
     async def outcome(self) -> str:
         """Wait for what Envoy makes of them; its words if it refuses, empty if it does not."""

@@ -43,6 +43,8 @@ async def run(place: Place, plane: Plane) -> None:
     """
     with _in_charge(place):
         _allow_files()
+        if not plane.trusts:
+            _log.info("no identities", address=plane.address)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

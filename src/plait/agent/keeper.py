@@ -27,7 +27,7 @@ from plait.base import place as places
 from plait.base.clock import WallClock
 from plait.base.errors import PlaitError, PlatformError
 from plait.base.place import Place, ProxySpec, ProxyState
-from plait.base.tasks import Backoff, Health, supervise
+from plait.base.tasks import Backoff, Health, steady, supervise
 from plait.config.capture import PROXY_UID
 from plait.xds import bootstrap
 
@@ -218,7 +218,7 @@ class Keeper:
         if self._credentials is not None:
             found |= self._credentials.parts()
         found |= {f"gate:{name}": self._gate(name).run for name in self._sockets}
-        return {"pages": serve, **{name: _steady(run) for name, run in found.items()}}
+        return {"pages": serve, **{name: steady(run) for name, run in found.items()}}
 
     @property
     def _sockets(self) -> tuple[str, ...]:
@@ -307,13 +307,3 @@ def settings(spec: ProxySpec, directory: Path, *, is_certified: bool) -> bootstr
         admin=ADMIN,
         stats=STATS,
     )
-
-
-def _steady(run: Callable[[], Awaitable[None]]) -> Callable[[Health], Awaitable[None]]:
-    """A part that works from its start."""
-
-    async def steady(health: Health) -> None:
-        health.up()
-        await run()
-
-    return steady

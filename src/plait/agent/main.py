@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -17,13 +16,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from plait.agent.admin import Admin
+from plait.agent.beside import Beside
 from plait.agent.binary import envoy_binary
 from plait.agent.life import Action, Event, Life, Phase, step
+from plait.agent.renewal import Claim
 from plait.base.clock import Clock, WallClock
+from plait.base.processes import Command
 from plait.xds import bootstrap
 
 _TICK = 0.05  # seconds between two looks at Envoy
-_PR_SET_PDEATHSIG = 1
 _SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 _TAIL = 2000  # characters of Envoy's log that are shown when it fails
 
@@ -39,6 +40,8 @@ class Options(Struct, frozen=True, kw_only=True):
             replaced, are given.
         termination_drain_duration: seconds that open connections are given at the end.
         log_file: of Envoy's own words; None: a file in the private directory.
+        claim: whose identity it has; None: it has none.
+        kept: file that keeps the identity for the next start; None: it is not kept.
     """
 
     settings: bootstrap.Settings
@@ -48,6 +51,8 @@ class Options(Struct, frozen=True, kw_only=True):
     termination_drain_duration: float = 5.0
     log_level: str = "warning"
     log_file: Path | None = None
+    claim: Claim | None = None
+    kept: Path | None = None
 
 
 def run(options: Options, say: Callable[[str], None]) -> int:
@@ -78,6 +83,11 @@ class _Proxy:
         settings = options.settings
         if not settings.admin:
             settings = bootstrap.with_admin(settings, f"unix:{directory / 'admin.sock'}")
+        self._beside: Beside | None = None
+        if options.claim is not None:
+            kept = options.kept or directory / "identity"
+            self._beside = Beside(settings, options.claim, directory, kept, clock)
+            settings = self._beside.settings
         self._config = directory / "envoy.json"
         self._config.write_text(json.dumps(bootstrap.bootstrap(settings)))
         self._log = options.log_file or directory / "envoy.log"
@@ -91,19 +101,26 @@ class _Proxy:
 
     async def run(self) -> int:
         with self._signals():
-            self._do(Action.START)
-            try:
-                while self._life.phase is not Phase.ENDED:
-                    for event in await self._events():
-                        self._life, actions = step(self._life, event, self._clock.monotonic())
-                        for action in actions:
-                            await self._perform(action)
-                    await asyncio.sleep(_TICK)
-            finally:
-                if self._process is not None and self._process.poll() is None:
-                    self._process.kill()
-                    self._process.wait()
+            if self._beside is None:
+                await self._live()
+            else:
+                async with self._beside.running():
+                    await self._live()
         return int(self._life.failed)
+
+    async def _live(self) -> None:
+        self._do(Action.START)
+        try:
+            while self._life.phase is not Phase.ENDED:
+                for event in await self._events():
+                    self._life, actions = step(self._life, event, self._clock.monotonic())
+                    for action in actions:
+                        await self._perform(action)
+                await asyncio.sleep(_TICK)
+        finally:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
 
     async def _perform(self, action: Action) -> None:
         if action is Action.START:  # in this thread: the child's death signal follows the thread
@@ -160,14 +177,21 @@ class _Proxy:
         options = self._options
         workers = ("--concurrency", str(options.concurrency)) if options.concurrency else ()
         # No --disable-hot-restart: a later Envoy may take over from this one.
-        command = [
-            *(str(envoy_binary()), "-c", str(self._config), "--base-id", str(options.base_id)),
+        command = (
+            *("envoy", "-c", str(self._config), "--base-id", str(options.base_id)),
             *("--log-path", str(self._log), "-l", options.log_level),
             *("--drain-time-s", str(round(options.drain_duration)), *workers),
-        ]
+        )
+        # By a program of its own: code between fork and exec is none for who has threads.
+        launched = Command(
+            command=command,
+            executable=str(envoy_binary()),
+            directory=os.getcwd(),
+            is_bound=True,
+        )
         quiet = subprocess.DEVNULL
         return subprocess.Popen(  # noqa: S603 - our own binary and flags
-            command, stdin=quiet, stdout=quiet, stderr=quiet, preexec_fn=_die_with_parent
+            launched.launcher(), stdin=quiet, stdout=quiet, stderr=quiet
         )
 
     def _listening(self) -> tuple[str, ...]:
@@ -188,12 +212,3 @@ class _Proxy:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             os.kill(self._process.pid, number)
-
-
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    """No Envoy without a keeper: the kernel ends it when this process is gone."""
-    if hasattr(_libc, "prctl"):
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

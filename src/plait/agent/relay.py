@@ -19,7 +19,7 @@ import structlog
 from plait.agent.cache import Cache, Shelves
 from plait.agent.streams import until_one_ends
 from plait.agent.tap import Hosts, OnHosts, Tap, Trust
-from plait.agent.upstream import METHOD, SERVICE, Upstream, reached
+from plait.agent.upstream import METHOD, SERVICE, Door, Upstream, reached
 from plait.xds.resource import SECRET
 from plait.xds.secrets import ROOTS
 from plait.xds.stream import Action, Send, Stream
@@ -46,7 +46,7 @@ class Relay:
     Args:
         socket: where it does.
         cache: the file that keeps what it last accepted.
-        upstream: the control plane, ``host:port`` or ``unix:PATH``.
+        upstream: the control plane: ``host:port``, ``unix:PATH`` or a door.
         on_hosts: told the meaning of all names at the start, if it is known from before, and
             whenever it changes.
         trust: likewise whom to trust; None: nobody asks.
@@ -56,7 +56,7 @@ class Relay:
         self,
         socket: Path,
         cache: Path,
-        upstream: str,
+        upstream: str | Door,
         *,
         on_hosts: OnHosts,
         trust: Trust | None = None,

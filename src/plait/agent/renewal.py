@@ -20,7 +20,7 @@ from msgspec import Struct
 from plait.agent import identity as identities
 from plait.agent.identity import Identity, State, UnfitError, Wait
 from plait.agent.secrets import IDENTITY, Secrets
-from plait.agent.upstream import Upstream, reached
+from plait.agent.upstream import Door, signed
 from plait.base import place as places
 from plait.base.clock import Clock
 from plait.xds import certificates, keys
@@ -38,7 +38,11 @@ class Claim(Struct, frozen=True, kw_only=True):
         proxy: its node id.
         trust_domain: empty: the control plane's own.
         seconds: how long the certificate shall be good; 0: as long as is usual.
-        token: file with what proves it the first time; None: nothing does.
+        token: file with what proves it the first time, over an encrypted connection; None:
+            nothing does.
+        join: where it is proved by the token; empty: where everything else is.
+        roots: the control plane's certificate must be issued under one of these, in PEM, or
+            under one that the mesh trusts; empty: connections are not encrypted.
     """
 
     namespace: str
@@ -48,6 +52,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     trust_domain: str = ""
     seconds: int = 0
     token: Path | None = None
+    join: str = ""
+    roots: str = ""
 
     @property
     def account(self) -> str:
@@ -91,29 +97,42 @@ class Renewal:
             self._state = identities.moved(self._state, self._clock.now())
         self._news.set()
 
-    def load(self) -> None:
-        """Go on with the certificate that was kept, if it can be used."""
+    def _loaded(self) -> Identity | None:
+        """The certificate that was kept; None: there is none that can be used."""
         try:
             kept = msgspec.json.decode(self._file.read_bytes(), type=Identity)
             identities.restored(kept, account=self._claim.account)
         except FileNotFoundError:
-            return
+            return None
         except (OSError, msgspec.DecodeError, UnfitError) as error:
             _log.warning("identity ignored", path=str(self._file), error=_one_line(error))
-            return
-        self._take(kept, luck=_luck())
+            return None
+        return kept
 
     async def run(self) -> None:
         """Keep the certificate fresh until cancelled."""
-        if self._identity is None:
-            await asyncio.to_thread(self.load)
-        async with reached(self._address) as upstream:
-            while True:
-                found = identities.step(self._state, self._clock.now())
-                if isinstance(found, Wait):
-                    await self._wait(found.seconds)
-                else:
-                    await self._renew(upstream)
+        kept = await asyncio.to_thread(self._loaded) if self._identity is None else None
+        if kept is not None:
+            self._take(kept, luck=_luck())
+        while True:
+            found = identities.step(self._state, self._clock.now())
+            if isinstance(found, Wait):
+                await self._wait(found.seconds)
+            else:
+                await self._renew()
+
+    def door(self) -> Door | None:
+        """The control plane as who has this identity reaches it.
+
+        None: it takes only who has one, and this one has none that is valid.
+        """
+        if not self._claim.roots:
+            return Door(address=self._address)
+        held, roots = self._identity, self._claim.roots + self._roots
+        if held is None or held.received + held.seconds <= self._clock.now():
+            return None
+        chain = "".join(_shown(held.chain))
+        return Door(address=self._address, roots=roots, chain=chain, key=held.key)
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -121,9 +140,9 @@ class Renewal:
                 await self._news.wait()
         self._news.clear()
 
-    async def _renew(self, upstream: Upstream) -> None:
+    async def _renew(self) -> None:
         try:
-            found = await self._asked(upstream)
+            found = await self._asked()
         except grpc.aio.AioRpcError as error:
             self._fail(f"{error.code().name}: {error.details()}")
         except (UnfitError, Malformed, OSError) as error:
@@ -133,7 +152,7 @@ class Renewal:
             self._take(found, luck=_luck())
             self._succeed(found)
 
-    async def _asked(self, upstream: Upstream) -> Identity:
+    async def _asked(self) -> Identity:
         claim, key = self._claim, identities.new_key()
         about = {
             certificates.IDENTITY: claim.identity,
@@ -145,12 +164,20 @@ class Renewal:
             claim.seconds,
             {name: value for name, value in about.items() if value},
         )
-        token = (await asyncio.to_thread(claim.token.read_text)).strip() if claim.token else ""
-        chain = certificates.read_response(await upstream.certificate(request, token))
+        door, token = self.door(), ""
+        if door is None:
+            door = Door(address=claim.join or self._address, roots=claim.roots)
+            token = await self._token()
+        chain = certificates.read_response(await signed(door, request, token))
         now = self._clock.now()
         return identities.accepted(
             key, chain, account=claim.account, seconds=claim.seconds, now=now
         )
+
+    async def _token(self) -> str:
+        if self._claim.token is None:
+            raise UnfitError("there is no token that proves who the proxy is")
+        return (await asyncio.to_thread(self._claim.token.read_text)).strip()
 
     def _take(self, found: Identity, luck: float) -> None:
         wanted = self._is_wanted(found)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
+from msgspec import Struct
 
 from plait.xds import certificates
 
@@ -35,12 +36,31 @@ _OPTIONS: Final = (
 )
 
 
+class Door(Struct, frozen=True, kw_only=True):
+    """Where the control plane is reached, and how it is known.
+
+    Attributes:
+        address: ``host:port`` or ``unix:PATH``.
+        roots: its certificate must be issued under one of these, in PEM; empty: the connection is
+            not encrypted.
+        chain, key: what is shown to it, in PEM; empty: nothing.
+    """
+
+    address: str
+    roots: str = ""
+    chain: str = ""
+    key: str = ""
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Door({self.address})"
+
+
 class Upstream:
     """One way to the control plane; made by `reached`."""
 
     def __init__(self, channel: Any) -> None:
         self._open = channel.stream_stream(f"/{SERVICE}/{METHOD}")
-        self._sign = channel.unary_unary(certificates.METHOD)
         self._channel = channel
         self._up = asyncio.Event()
         self._decided = asyncio.Event()  # the last attempt to connect ended, well or badly
@@ -60,16 +80,6 @@ class Upstream:
         """A new delta stream of raw messages."""
         return self._open()
 
-    async def certificate(self, request: bytes, token: str = "") -> bytes:
-        """The raw answer to a raw request for a certificate; `token` says who asks.
-
-        Raises:
-            grpc.aio.AioRpcError: it is refused, or nobody answers.
-        """
-        said = ((certificates.CREDENTIAL, f"Bearer {token}"),) if token else None
-        answer: bytes = await self._sign(request, timeout=SIGNING, metadata=said)
-        return answer
-
     async def watch(self) -> None:
         """Connect, again whenever the connection is lost, for ever."""
         channel = self._channel
@@ -83,10 +93,10 @@ class Upstream:
 
 
 @contextlib.asynccontextmanager
-async def reached(address: str) -> AsyncIterator[Upstream]:
-    """The way to the control plane at ``host:port`` or ``unix:PATH``, kept up meanwhile."""
+async def reached(where: str | Door) -> AsyncIterator[Upstream]:
+    """The way to the control plane at ``host:port``, ``unix:PATH`` or a door, kept up meanwhile."""
     async with (
-        grpc.aio.insecure_channel(address, options=_OPTIONS) as channel,
+        _channel(Door(address=where) if isinstance(where, str) else where) as channel,
         asyncio.TaskGroup() as group,
     ):
         upstream = Upstream(channel)
@@ -95,6 +105,28 @@ async def reached(address: str) -> AsyncIterator[Upstream]:
             yield upstream
         finally:
             watcher.cancel()
+
+
+async def signed(door: Door, request: bytes, token: str = "") -> bytes:
+    """The raw answer to a raw request for a certificate; `token` says who asks.
+
+    Raises:
+        grpc.aio.AioRpcError: it is refused, or nobody answers.
+    """
+    said = ((certificates.CREDENTIAL, f"Bearer {token}"),) if token else None
+    async with _channel(door) as channel:
+        sign = channel.unary_unary(certificates.METHOD)
+        answer: bytes = await sign(request, timeout=SIGNING, metadata=said)
+        return answer
+
+
+def _channel(door: Door) -> Any:
+    if not door.roots:
+        return grpc.aio.insecure_channel(door.address, options=_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        door.roots.encode(), door.key.encode() or None, door.chain.encode() or None
+    )
+    return grpc.aio.secure_channel(door.address, credentials, options=_OPTIONS)
 
 
 def _turn(event: asyncio.Event, *, on: bool) -> None:

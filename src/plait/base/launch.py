@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -23,6 +24,7 @@ from typing import Any, TypedDict
 _NEW_NAMESPACE_OF_FILES = 0x00020000
 _NEW_NAMESPACE_OF_NAMES = 0x04000000
 _NETWORK = 0x40000000
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,6 +42,7 @@ class Request(TypedDict, total=False):
     gid: int
     executable: str
     open_files: int
+    is_bound: bool
     report: int  # file descriptor
 
 
@@ -56,6 +59,8 @@ def become(request: Request) -> None:
     if limit := request.get("open_files"):
         _allow_files(limit)
     _change_user(request)
+    if request.get("is_bound"):  # forgotten when the user changes, so after that
+        _check(_libc.prctl(_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0), "end with its parent")
     os.chdir(request.get("directory") or "/")
     os.execve(program, request["command"], request.get("environment", {}))  # noqa: S606
 

@@ -40,6 +40,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
         executable: path of the program, opened before the user is changed, so that it may lie
             where that user cannot go; empty: found by the command.
         open_files: how many it may have; 0: as many as we.
+        is_bound: the kernel ends it when the thread that started it is gone.
         is_orphan: it is a child of the machine's first process and not ours, so its exit code is
             lost; for programs that end themselves when their parent does.
     """
@@ -54,6 +55,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gid: int | None = None
     executable: str = ""
     open_files: int = 0
+    is_bound: bool = False
     is_orphan: bool = False
 
     def launcher(self, **more: Any) -> tuple[str, ...]:

@@ -142,3 +142,13 @@ async def supervise(
             return
         await sleep(backoff.delay(health.failures, random.random()))  # noqa: S311 - no secret
         health.start()
+
+
+def steady(run: Callable[[], Awaitable[None]]) -> Callable[[Health], Awaitable[None]]:
+    """A task for `supervise` that works from its start, or fails."""
+
+    async def start(health: Health) -> None:
+        health.up()
+        await run()
+
+    return start

@@ -84,9 +84,29 @@ def _options(function: Any) -> Any:
         click.option("--log-file", type=Path, help="Envoy's own words."),
         click.option("--log-level", default="warning", help="How much Envoy says."),
     )
-    for option in reversed(given):
+    for option in reversed((*given, *_identity_options())):
         function = option(function)
     return function
+
+
+def _identity_options() -> tuple[Any, ...]:
+    return (
+        click.option(
+            "--pod",
+            default="",
+            help="NAMESPACE/NAME of the Pod on this machine whose identity it gets; for unix:PATH.",
+        ),
+        click.option(
+            "--token-file",
+            type=Path,
+            help="Join token that it gets an identity for, kept beside it in FILE.identity.",
+        ),
+        click.option("--join", default="", callback=_address, help="HOST:PORT that takes tokens."),
+        click.option("--roots", type=Path, help="Certificates to know the control plane by."),
+        click.option(
+            "--cert-ttl", type=click.IntRange(min=0), default=0, help="Seconds of a certificate."
+        ),
+    )
 
 
 @command.command(epilog=_GATEWAY, short_help="Run a gateway.")
@@ -136,6 +156,7 @@ def _run(**flags: Any) -> None:
         stats=flags["stats"],
         health=flags["health"],
     )
+    claim = _claim(who, flags)
     mesh = _mesh(flags["mesh_config"])
     workers = flags["concurrency"]
     options = agent.Options(
@@ -146,7 +167,11 @@ def _run(**flags: Any) -> None:
         termination_drain_duration=mesh.termination_drain_duration,
         log_level=flags["log_level"],
         log_file=flags["log_file"],
+        claim=claim,
+        kept=_beside(flags["token_file"]),
     )
+    if claim is None:
+        click.echo(f"{who.id}: no identity: calls are not encrypted (see --pod, --token-file)")
     try:
         code = agent.run(options, lambda line: click.echo(f"{who.id}: {line}"))
     except PlaitError as error:
@@ -154,14 +179,49 @@ def _run(**flags: Any) -> None:
     raise SystemExit(code)
 
 
+def _claim(who: Any, flags: dict[str, Any]) -> Any:
+    """Whose identity it is to have; None: nothing proves any."""
+    from plait.agent.renewal import Claim
+
+    pod, token, roots = flags["pod"], flags["token_file"], flags["roots"]
+    if pod and not flags["xds"].startswith("unix:"):
+        raise click.UsageError("--pod is for a control plane at unix:PATH; give --token-file")
+    if token and not roots:
+        raise click.UsageError("--token-file needs --roots: a token is not sent unencrypted")
+    if not (pod or token):
+        return None
+    if pod and pod != f"{who.namespace}/{who.name}":
+        said = f"--namespace {who.namespace} --name {who.name}"
+        raise click.UsageError(f"--pod {pod} is not what {said} says: they name one Pod")
+    return Claim(
+        namespace=who.namespace,
+        service_account=who.service_account,
+        pod=pod,
+        proxy=who.id,
+        seconds=flags["cert_ttl"],
+        token=token,
+        join=flags["join"],
+        roots=_text(roots) if roots else "",
+    )
+
+
+def _beside(token: Path | None) -> Path | None:
+    """Where the identity is kept that a token was spent for."""
+    return token.with_name(f"{token.name}.identity") if token else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"cannot read {path}: {error}") from error
+
+
 def _mesh(path: Path | None) -> Any:
     """The defaults for proxies of a MeshConfig."""
     from plait.config import mesh_config
 
-    try:
-        text = path.read_text() if path else ""
-    except OSError as error:
-        raise click.ClickException(f"cannot read {path}: {error.strerror}") from error
+    text = _text(path) if path else ""
     found, problems = mesh_config.read(text, str(path))
     if found is None:
         raise click.ClickException("; ".join(f"{p.locator}: {p}" for p in problems))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -13,8 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from plait.config.kinds.observed import TrustBundle
 from plait.xds import certificates
 from plait.xds.certificates import CertificateRequest
+from tests.support.served import serving
 
 DEMO = "spiffe://cluster.local/ns/demo/sa/web"
 
@@ -34,10 +39,17 @@ class Authority:
         self, public: Any, identity: str = DEMO, seconds: float = 3600, *, begins: float = -3600
     ) -> tuple[str, ...]:
         """The chain of a certificate for a key that is good for `seconds`."""
-        name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
+        kind: Any = x509.UniformResourceIdentifier
+        if identity.startswith("dns:"):
+            identity, kind = identity.removeprefix("dns:"), x509.DNSName
+        name = x509.SubjectAlternativeName([kind(identity)])
         builder = _builder(x509.Name([]), public, seconds, begins).issuer_name(self._name)
         signed = builder.add_extension(name, True).sign(self._key, hashes.SHA256())
         return _pem(signed), self.root
+
+    def server(self) -> tuple[str, str]:
+        """A certificate for ``localhost``, and its key."""
+        return self.pair("dns:localhost")
 
     def pair(self, identity: str = DEMO, seconds: float = 3600) -> tuple[str, str]:
         """A chain without its root, and its key."""
@@ -56,7 +68,8 @@ class Signing:
     Attributes:
         authority: that signs; may be changed.
         refusal: status and words of the answer; None: it signs.
-        requests: what was asked for, with the credential of each in `credentials`.
+        requests: what was asked for, with the credential of each in `credentials`, and the
+            identity of its certificate in `callers`.
     """
 
     def __init__(self, authority: Authority | None = None) -> None:
@@ -67,10 +80,13 @@ class Signing:
         self.answer: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda chain: chain
         self.requests: list[CertificateRequest] = []
         self.credentials: list[str] = []
+        self.callers: list[str] = []
 
     async def sign(self, data: bytes, context: Any) -> bytes:
         said = dict(context.invocation_metadata())
         self.credentials.append(str(said.get(certificates.CREDENTIAL, "")))
+        names = context.auth_context().get("x509_subject_alternative_name", [b""])
+        self.callers.append(names[0].decode())
         self.requests.append(certificates.read_request(data))
         if self.refusal is not None:
             await context.abort(*self.refusal)
@@ -80,18 +96,86 @@ class Signing:
         return certificates.response(self.answer(chain))
 
     @asynccontextmanager
-    async def at(self, address: str) -> AsyncIterator[None]:
-        """Served there meanwhile."""
+    async def at(self, address: str, tls: str = "") -> AsyncIterator[None]:
+        """Served there meanwhile; `tls`: ``server`` or ``mutual``; empty: without."""
         service, _, method = certificates.METHOD.strip("/").partition("/")
         server = grpc.aio.server()
         handlers = {method: grpc.unary_unary_rpc_method_handler(self.sign)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        server.add_insecure_port(address)
+        if tls:
+            chain, key = self.authority.server()
+            credentials = grpc.ssl_server_credentials(
+                [(key.encode(), chain.encode())],
+                self.authority.root.encode() if tls == "mutual" else None,
+                tls == "mutual",
+            )
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
         await server.start()
         try:
             yield
         finally:
             await server.stop(0.1)
+
+
+class Front(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A control plane that signs: everything else is that of the one at `upstream`."""
+
+    def __init__(self, signing: Signing, upstream: str) -> None:
+        self._signing = signing
+        self._upstream = upstream
+
+    def service(self, details: Any) -> Any:
+        if details.method == certificates.METHOD:
+            return grpc.unary_unary_rpc_method_handler(self._signing.sign)
+
+        async def forward(requests: Any, _: Any) -> AsyncIterator[bytes]:
+            async with grpc.aio.insecure_channel(self._upstream) as channel:
+                async for message in channel.stream_stream(details.method)(requests):
+                    yield message
+
+        return grpc.stream_stream_rpc_method_handler(forward)
+
+    async def run(self, address: str) -> None:
+        """Serve until cancelled."""
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((self,))
+        server.add_insecure_port(address)
+        await server.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop(0.1)
+
+
+@contextmanager
+def mesh_at(address: str) -> Iterator[Signing]:
+    """A control plane that signs and says whom to trust, in a thread of its own."""
+    signing = Signing()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(_mesh(signing, address))
+    thread = threading.Thread(target=_until_done, args=(loop, task), daemon=True)
+    thread.start()
+    try:
+        yield signing
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
+
+
+async def _mesh(signing: Signing, address: str) -> None:
+    async with serving() as plane:
+        roots = (signing.authority.root,)
+        bundle = TrustBundle(trust_domain="cluster.local", roots=roots)
+        await plane.store.observe([("TrustBundle", "mesh", bundle)])
+        await Front(signing, plane.address).run(address)
+
+
+def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
 
 
 def _builder(name: Any, public: Any, seconds: float, begins: float = -3600) -> Any:

@@ -1,0 +1,42 @@
+"""What a keeper says of how well its proxy is kept apart from others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from plait.agent.keeper import Keeper, Plane
+from plait.base.place import Place, ProxySpec
+from plait.config.capture import PROXY_UID
+
+SPEC = ProxySpec(id="demo.web-1", name="web-1", namespace="demo", addresses=("10.0.0.1",))
+
+
+def weakness(tmp_path: Path, network: str) -> str:
+    spec = replace(SPEC, network=network)
+    return Keeper(spec, Place(tmp_path), Plane(address="unix:/none"), ()).weakness
+
+
+def test_a_user_and_a_network_of_its_own_are_as_good_as_it_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert weakness(tmp_path, "/run/netns/web") == ""
+    assert "share the machine's network" in weakness(tmp_path, "")
+
+
+def test_without_root_workloads_can_act_as_their_proxies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "geteuid", lambda: PROXY_UID)
+
+    assert "the user of their proxies" in weakness(tmp_path, "/run/netns/web")
+
+
+@pytest.mark.parametrize(("address", "expected"), [("unix:/x", True), ("127.0.0.1:15010", False)])
+def test_only_a_control_plane_of_this_machine_takes_the_agents_word(address: str, expected: bool):
+    assert Plane(address=address).trusts is expected
