@@ -35,7 +35,10 @@ def test_the_agent_of_the_machine_gets_the_identity_of_a_pod_that_runs_here(tmp_
                 {"Pod": "demo/billing-1", "ImpersonatedIdentity": f"{DEMO}/billing"},
             )
 
+            unsaid = await asked(office.private, {"Pod": "demo/billing-1"})
+
             assert names(chain[0]) == [uri(f"{DEMO}/default")]
+            assert names(unsaid[0]) == [uri(f"{DEMO}/billing")]
             assert names(other[0]) == [uri(f"{DEMO}/billing")]
             assert chain[-1] == office.ca.roots.trusted[0]
 
@@ -48,7 +51,6 @@ REFUSED = {
         {**WEB, "ImpersonatedIdentity": "spiffe://other/ns/demo/sa/default"},
         "and not",
     ),
-    "no identity": ({"Pod": "demo/web"}, "and not"),
     "no Pod": ({"ImpersonatedIdentity": f"{DEMO}/default"}, "is missing"),
     "an unknown Pod": ({**WEB, "Pod": "demo/nobody"}, "no Pod"),
     "a Pod of another machine": ({**WEB, "Pod": "demo/away"}, "no Pod"),
