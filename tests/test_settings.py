@@ -55,6 +55,7 @@ def test_the_data_directory_of_root_is_the_systems(monkeypatch: pytest.MonkeyPat
         ("source_deadline", "-1", "a number of seconds"),
         ("push_least", "nan", "a number of seconds"),
         ("log_level", "loud", "one of debug, info"),
+        ("certificate_life", "0", "a number of seconds from 1"),
         ("xds", "15010", "host:port or unix:PATH"),
         ("api", "127.0.0.1:70000", "port up to 65535"),
     ],

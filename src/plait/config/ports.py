@@ -169,7 +169,7 @@ class TrustedAgent(Struct, frozen=True, kw_only=True):
 
     Attributes:
         pod: for which it asks, as ``namespace/name``.
-        identity: the SPIFFE id that it wants for it; empty: whichever is the Pod's.
+        identity: the SPIFFE id that it wants for it; empty: the one that the Pod has.
     """
 
     pod: str

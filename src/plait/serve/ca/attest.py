@@ -13,6 +13,7 @@ from plait.config.kinds.pod import Pod
 from plait.config.meta import Key, Object
 from plait.config.ports import BearerToken, Evidence, PeerCertificate, TrustedAgent
 from plait.config.store import Store
+from plait.mesh import trust
 from plait.serve.ca import authority, spiffe, tokens
 from plait.serve.ca.spiffe import Identity
 from plait.serve.ca.tokens import Token, Tokens
@@ -43,12 +44,24 @@ class MeshAttestor:
         self._work = work
         self._clock = store.clock
 
+    def look(self, evidence: Evidence) -> None:
+        """Send strangers away before they cost anything.
+
+        Raises:
+            UnknownCallerError: the evidence is a token that is not good.
+        """
+        if isinstance(evidence, BearerToken):
+            if not evidence.token.startswith(tokens.PREFIX):
+                raise UnknownCallerError("the token is of no kind that is known here")
+            self._tokens.check(evidence.token, self._clock.now())
+
     async def attest(self, evidence: Evidence) -> str:
         """See `Attestor`."""
         match evidence:
             case TrustedAgent(pod=pod, identity=identity):
                 return self._of_pod(pod, identity)
             case BearerToken(token=token):
+                self.look(evidence)
                 return await self._of_token(token)
             case PeerCertificate(pem=pem):
                 return self._of_certificate(pem)
@@ -74,13 +87,14 @@ class MeshAttestor:
         return identity
 
     async def _of_token(self, token: str) -> str:
-        if not token.startswith(tokens.PREFIX):
-            raise UnknownCallerError("the token is of no kind that is known here")
         spent: Token = await self._work(self._tokens.spend, token, self._clock.now())
         return str(self._identity(spent.namespace, spent.account))
 
     def _of_certificate(self, pem: bytes) -> str:
-        """The identity of a certificate, whose chain the handshake has verified."""
+        """The identity of a certificate, whose chain the handshake has verified.
+
+        One of a former trust domain, which is an alias now, is renewed in the mesh's own.
+        """
         try:
             found = x509.load_pem_x509_certificate(pem)
             names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -88,17 +102,18 @@ class MeshAttestor:
             raise UnknownCallerError("the certificate names nobody of this mesh") from error
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         identity = spiffe.parse(uris[0]) if len(uris) == len(names) == 1 else None
-        if identity is None or identity.trust_domain != self._domain():
+        known = self._store.engine.get(trust.domains)
+        if identity is None or identity.trust_domain not in known:
             raise UnknownCallerError("the certificate names nobody of this mesh")
         if authority.expiry(found) <= self._clock.now():
             raise UnknownCallerError("the certificate has expired: join anew, with a token")
-        return str(identity)
+        return str(self._identity(identity.namespace, identity.account))
 
     def _identity(self, namespace: str, name: str) -> Identity:
         return Identity(trust_domain=self._domain(), namespace=namespace, account=name)
 
     def _domain(self) -> str:
-        return self._store.engine.get(spiffe.trust_domain)
+        return self._store.engine.get(trust.domain)
 
 
 def account(found: Object[Pod]) -> str:

@@ -74,16 +74,15 @@ class Keyring:
             AuthorityError: it cannot be read.
         """
         path = self.path("state.json")
-        with _told(path):
-            try:
-                return msgspec.json.decode(path.read_bytes(), type=Kept)
-            except FileNotFoundError:
-                return None
-            except msgspec.DecodeError as error:
-                raise AuthorityError(
-                    f"{path} is damaged ({error}): restore it, or remove {self._directory} "
-                    "to begin with a new root, under which all certificates are given anew"
-                ) from error
+        if not path.exists():
+            return None
+        try:
+            return msgspec.json.decode(read(path), type=Kept)
+        except msgspec.DecodeError as error:
+            raise AuthorityError(
+                f"{path} is damaged ({error}): restore it, or remove {self._directory} "
+                "to begin with a new root, under which all certificates are given anew"
+            ) from error
 
     def keep(self, kept: Kept) -> None:
         """Remember this.
@@ -149,6 +148,19 @@ def write(path: Path, data: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def read(path: Path) -> bytes:
+    """A whole file; empty: there is none.
+
+    Raises:
+        AuthorityError: it cannot be read.
+    """
+    with _told(path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
 
 
 def key(data: bytes, path: Path) -> Key:

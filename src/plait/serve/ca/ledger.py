@@ -60,18 +60,24 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: dict[str, Entry] = {}
+        self._holders: dict[str, str] = {}  # by Pod
         self._lines = 0
         self._failed = False
 
     def load(self) -> None:
-        """Read the file; a line that a crash cut short is left out."""
+        """Read the file; a line that a crash cut short is left out.
+
+        Raises:
+            AuthorityError: it cannot be read.
+        """
         decoder = msgspec.json.Decoder(Entry)
-        with contextlib.suppress(FileNotFoundError):
-            for line in self._path.read_bytes().splitlines():
-                self._lines += 1
-                with contextlib.suppress(msgspec.DecodeError):
-                    entry = decoder.decode(line)
-                    self._entries[entry.holder] = entry
+        data = keyring.read(self._path)
+        for line in data.splitlines():
+            self._lines += 1
+            with contextlib.suppress(msgspec.DecodeError):
+                self._put(decoder.decode(line))
+        if not data.endswith(b"\n") and data:
+            self._append(b"\n")
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -80,10 +86,7 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Remember a certificate; that the disk is full keeps nobody from having one."""
-        self._entries.pop(entry.holder, None)  # the newest come last
-        self._entries[entry.holder] = entry
-        if len(self._entries) > MOST:
-            del self._entries[next(iter(self._entries))]
+        self._put(entry)
         self._lines += 1
         try:
             self._append(msgspec.json.encode(entry) + b"\n")
@@ -101,11 +104,26 @@ class Ledger:
             AuthorityError: the file, which has too many lines by now, cannot be written anew.
         """
         for holder in holders:
-            self._entries.pop(holder, None)
+            self._drop(holder)
         if self._lines > 2 * len(self._entries) + _SPARE:
             lines = [msgspec.json.encode(entry) + b"\n" for entry in self._entries.values()]
             keyring.write(self._path, b"".join(lines))
             self._lines = len(lines)
+
+    def _put(self, entry: Entry) -> None:
+        """Keep an entry as the newest; a Pod has one proxy, so one of before is no more."""
+        self._drop(entry.holder)
+        if entry.pod:
+            self._drop(self._holders.get(entry.pod, ""))
+            self._holders[entry.pod] = entry.holder
+        self._entries[entry.holder] = entry
+        if len(self._entries) > MOST:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, holder: str) -> None:
+        entry = self._entries.pop(holder, None)
+        if entry is not None and entry.pod:
+            self._holders.pop(entry.pod, None)
 
     def _append(self, line: bytes) -> None:
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

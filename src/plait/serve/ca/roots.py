@@ -41,7 +41,7 @@ class Roots:
         self._signers: dict[str, Signer] = {}
         self._roots: dict[str, str] = {}
         self._others: tuple[str, ...] = ()  # of the user's own, trusted as well
-        self._mark: tuple[object, ...] = ()  # of the files as they were taken, or refused
+        self._mark: tuple[object, ...] = ()  # of the files as they were taken
         self._look: tuple[object, ...] = ()  # as they were last seen
 
     def path(self, name: str) -> Path:
@@ -87,9 +87,11 @@ class Roots:
         try:
             self._replug(now)
         except AuthorityError as error:
-            self.problem = str(error)
-            _log.warning("authority not taken", path=str(self.source), error=self.problem)
-        self._mark = mark
+            if self.problem != str(error):
+                self.problem = str(error)
+                _log.warning("authority not taken", path=str(self.source), error=self.problem)
+        else:
+            self._mark = mark
 
     def rotate(self, trust_domain: str, now: float, *, force: bool) -> None:
         """Begin a rotation to a new root of our own making.

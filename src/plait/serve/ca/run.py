@@ -21,7 +21,8 @@ from plait.config.kinds.observed import TrustBundle
 from plait.config.meta import Key
 from plait.config.ports import Evidence, TrustedAgent
 from plait.config.store import Store
-from plait.serve.ca import authority, rotation, spiffe
+from plait.mesh import trust
+from plait.serve.ca import authority, rotation
 from plait.serve.ca.attest import MeshAttestor
 from plait.serve.ca.authority import Issued
 from plait.serve.ca.ledger import Entry, Ledger
@@ -38,6 +39,7 @@ _PATIENCE: Final = 20.0  # seconds that a certificate may take
 _TICK: Final = 1.0  # seconds between two looks at files and at the rotation
 _LONGEST: Final = 512  # characters of the id of a proxy
 _FORGOTTEN: Final = 86_400.0  # seconds after which an expired certificate is shown no longer
+_SWEEP: Final = 5.0  # seconds between two looks for those
 _PAUSE: Final = 0.2  # seconds between two looks at proxies
 _log = structlog.get_logger(__name__)
 
@@ -86,6 +88,7 @@ class CertificateAuthority:
 
     Attributes:
         roots, ledger, tokens: what it keeps; its one worker alone writes.
+        pending: requests that wait for their certificates.
         told: set when the store has whom the mesh trusts.
     """
 
@@ -102,9 +105,10 @@ class CertificateAuthority:
         self._proxies = proxies
         self._worker = ThreadPoolExecutor(1, "ca")
         self._attestor = MeshAttestor(store, runs_here, self.tokens, self.work)
-        self._pending = 0
+        self.pending = 0
         self._wake = asyncio.Event()
         self._opened = store.clock.now()
+        self._swept = store.clock.monotonic()
 
     async def open(self) -> None:
         """Read what is kept, or begin with a new root.
@@ -135,14 +139,18 @@ class CertificateAuthority:
 
     async def grant(self, request: CertificateRequest, evidence: Evidence) -> tuple[str, ...]:
         """The chain for a request; see `service.Desk`."""
+        self._attestor.look(evidence)
         async with self._place():
             csr = await self.work(authority.checked, request.csr)
             identity = await self._attestor.attest(evidence)
             wanted = request.metadata.get(certificates.IDENTITY) or identity
             if wanted != identity:
                 raise RefusedError(f'the credential is of "{identity}", and not of "{wanted}"')
-            pod = evidence.pod if isinstance(evidence, TrustedAgent) else ""
-            entry = Entry(identity=identity, pod=pod, proxy=self._proxy(request, identity))
+            proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
+            if isinstance(evidence, TrustedAgent):
+                entry = Entry(identity=identity, proxy=proxy, pod=evidence.pod)
+            else:
+                entry = Entry(identity=identity, proxy=self._claimed(proxy, identity))
             life = self._options.life
             seconds = min(request.seconds or life, life)
             issued: Issued = await self.work(self._issue, csr, seconds, entry)
@@ -163,29 +171,36 @@ class CertificateAuthority:
         )
         return issued
 
-    def _proxy(self, request: CertificateRequest, identity: str) -> str:
-        """The proxy that is said to ask; empty: it is none, or one of another identity."""
-        proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
+    def _claimed(self, proxy: str, identity: str) -> str:
+        """The proxy that a stranger says it is; empty: that one is known with another identity."""
         known = self.ledger.entries.get(proxy)
         return proxy if known is None or known.identity == identity else ""
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        if self._pending >= PENDING:
+        if self.pending >= PENDING:
             raise BusyError("the certificate authority is busy: ask again")
-        self._pending += 1
+        self.pending += 1
         try:
             async with asyncio.timeout(_PATIENCE):
                 yield
         except TimeoutError as error:
             raise BusyError("the certificate authority is slow: ask again") from error
         finally:
-            self._pending -= 1
+            self.pending -= 1
 
     async def work(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something in the one thread that signs and writes."""
+        """Do something in the one thread that signs and writes.
+
+        Raises:
+            BusyError: the control plane stops.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, function, *arguments)
+        try:
+            doing = loop.run_in_executor(self._worker, function, *arguments)
+        except RuntimeError as error:  # the thread takes nothing any more
+            raise BusyError("the control plane stops: ask the next one") from error
+        return await doing
 
     # Roots
 
@@ -262,6 +277,7 @@ class CertificateAuthority:
             self._wake.clear()
             await self._step()
             await self._tell()
+            await self._sweep()
             health.up()
             await asyncio.sleep(_PAUSE)
 
@@ -271,6 +287,13 @@ class CertificateAuthority:
             state, actions = rotation.step(before, self.evidence(), now, self._options.grace)
             if state != before and await self.work(self.roots.move, before, state, actions):
                 _log.info("root rotation", phase=state.phase.value)
+
+    async def _sweep(self) -> None:
+        """Forget who can show no certificate any more."""
+        moment, now = self._clock.monotonic(), self._clock.now()
+        if moment < self._swept + _SWEEP:
+            return
+        self._swept = moment
         gone = [
             holder
             for holder, entry in tuple(self.ledger.entries.items())
@@ -294,7 +317,7 @@ class CertificateAuthority:
         self.told.set()
 
     def _domain(self) -> str:
-        return self._store.engine.get(spiffe.trust_domain)
+        return self._store.engine.get(trust.domain)
 
     def _is_gone(self, entry: Entry) -> bool:
         """Whether the Pod that had the certificate is no more."""

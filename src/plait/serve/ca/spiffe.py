@@ -7,9 +7,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from plait.base.query import Query
-from plait.config import names
-
 _NAME: Final = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 _FORM: Final = re.compile(f"spiffe://({_NAME})/ns/({_NAME})/sa/({_NAME})")
 
@@ -33,8 +30,3 @@ def parse(text: str) -> Identity | None:
         return None
     trust_domain, namespace, account = found.groups()
     return Identity(trust_domain=trust_domain, namespace=namespace, account=account)
-
-
-def trust_domain(q: Query) -> str:
-    """The domain of identities that are issued: MeshConfig's ``trustDomain``, or the default."""
-    return getattr(q.row("MeshConfig", "mesh"), "trust_domain", "") or names.DOMAIN

@@ -1,7 +1,8 @@
 """Join tokens: each is good for one first certificate of one identity.
 
-A token is ``plait-join.ID.SECRET``.  Only a digest of the secret is kept, so the file gives
-nobody an identity; a token that was used stays in it until it would have expired, as used.
+A token is ``plait-ID.SECRET``, and its id begins with ``join-``.  Only a digest of the secret is
+kept, so the file gives nobody an identity; a token that was used stays in it until it would have
+expired, as used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from msgspec import Struct, structs
 from plait.base.errors import AuthorityError, UnknownCallerError
 from plait.serve.ca import keyring
 
-PREFIX: Final = "plait-join."
+PREFIX: Final = "plait-join-"
+"""With which the text of every join token begins."""
+_SHOWN: Final = "plait-"  # before the id
 LONGEST: Final = 7 * 86_400.0
 """Seconds that a token may be good for."""
 MOST: Final = 10_000
@@ -58,11 +61,10 @@ class Tokens:
         Raises:
             AuthorityError: it cannot be read.
         """
+        data = keyring.read(self._path) or b"[]"
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Token, ...])
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
+            found = msgspec.json.decode(data, type=tuple[Token, ...])
+        except msgspec.DecodeError as error:
             raise AuthorityError(
                 f"{self._path} is damaged: remove it, and make the tokens in it anew"
             ) from error
@@ -82,7 +84,7 @@ class Tokens:
         left = self.known(now)
         if len(left) >= MOST:
             raise AuthorityError(f"there are {MOST} join tokens: revoke some first")
-        identifier, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        identifier, secret = f"join-{secrets.token_hex(8)}", secrets.token_urlsafe(32)
         token = Token(
             id=identifier,
             digest=_digest(secret),
@@ -92,16 +94,15 @@ class Tokens:
             expires=now + seconds,
         )
         self._keep((*left, token))
-        return f"{PREFIX}{identifier}.{secret}"
+        return f"{_SHOWN}{identifier}.{secret}"
 
-    def spend(self, text: str, now: float) -> Token:
-        """Use a token up; it is noted as used before this returns.
+    def check(self, text: str, now: float) -> Token:
+        """The token that a text is; it is not used up.
 
         Raises:
             UnknownCallerError: it is unknown, used, revoked or expired.
-            AuthorityError: that it is used cannot be noted.
         """
-        identifier, _, secret = text.removeprefix(PREFIX).partition(".")
+        identifier, _, secret = text.removeprefix(_SHOWN).partition(".")
         token = self._tokens.get(identifier)
         is_right = hmac.compare_digest(token.digest if token else "", _digest(secret))
         if token is None or not is_right:
@@ -110,8 +111,17 @@ class Tokens:
             raise UnknownCallerError(f'the join token "{token.id}" was used before')
         if token.expires <= now:
             raise UnknownCallerError(f'the join token "{token.id}" has expired')
-        spent = structs.replace(token, used=now)
-        self._keep(spent if one.id == token.id else one for one in self.known(now))
+        return token
+
+    def spend(self, text: str, now: float) -> Token:
+        """Use a token up; it is noted as used before this returns.
+
+        Raises:
+            UnknownCallerError: as `check`.
+            AuthorityError: that it is used cannot be noted.
+        """
+        spent = structs.replace(self.check(text, now), used=now)
+        self._keep(spent if one.id == spent.id else one for one in self.known(now))
         return spent
 
     def revoke(self, identifier: str, now: float) -> bool:

@@ -25,7 +25,7 @@ VERBS = {
     "agent": "Run the Envoys of this machine, beside a control plane.",
     "ca": "The certificate authority: its roots, and their rotation.",
     "cert": "Who has which identity, and until when.",
-    "token": "Tokens with which machines outside join the mesh.",
+    "token": "Give, list and revoke tokens.",
     "why": "Explain a decision.",
     "version": "Show versions.",
     "store": "Look after the database.",

@@ -1,73 +1,20 @@
-"""``plait token``: how a machine outside gets its first certificate."""
+"""``plait token``: what proves who somebody is."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-from urllib.parse import quote
-
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import token_join
 
-PATH = "/plait/v1/ca/tokens"
 _EXAMPLES = """
-Examples: plait token create -n demo --service-account billing --ttl 1h · plait token list
-· plait token revoke 803de4cbf06c4c9a
+Examples: plait token create -n demo --service-account billing · plait token list
 """
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @click.group(epilog=_EXAMPLES)
 def command() -> None:
-    """Tokens with which machines outside join the mesh."""
+    """Give, list and revoke tokens."""
 
 
-@command.command(epilog=_EXAMPLES)
-@common.namespace
-@click.option("--service-account", required=True, help="Whose identity it gives.")
-@click.option("--ttl", default="1h", show_default=True, help="How long it is good, as 30m or 2d.")
-def create(namespace: str, service_account: str, ttl: str) -> None:
-    """Print a token that is good for one first certificate; it is shown this once."""
-    body = {
-        "namespace": namespace,
-        "serviceAccount": service_account,
-        "seconds": _seconds(ttl),
-    }
-    click.echo(common.client().ask("POST", PATH, body).body["token"])
-
-
-@command.command(name="list", epilog=_EXAMPLES)
-@click.option(
-    "-o", "--output", "form", type=click.Choice(["table", "json", "yaml"]), default="table"
-)
-def listed(form: str) -> None:
-    """The tokens that have not expired, without their secrets."""
-    page = common.client().ask("GET", PATH).body
-    if form != "table":
-        click.echo(output.data(page, form))
-    elif page:
-        header = ["ID", "NAMESPACE", "SERVICE ACCOUNT", "LEFT", "USED"]
-        click.echo(output.table(header, [_row(one) for one in page]))
-    else:
-        click.echo("there is no join token")
-
-
-@command.command(epilog=_EXAMPLES)
-@click.argument("identifier", metavar="ID")
-def revoke(identifier: str) -> None:
-    """Take a token back; certificates that it gave stay valid."""
-    common.client().ask("DELETE", f"{PATH}/{quote(identifier, safe='')}")
-    click.echo(f"token {identifier} revoked")
-
-
-def _row(one: dict[str, Any]) -> list[Any]:
-    used = "no" if one["used"] is None else f"{output.age(one['used'])} ago"
-    return [one["id"], one["namespace"], one["serviceAccount"], output.age(one["left"]), used]
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", text)
-    if found is None:
-        raise click.UsageError(f'--ttl "{text}" must be a number and s, m, h or d, such as 1h')
-    return int(found[1]) * _UNITS[found[2]]
+for _verb in (token_join.create, token_join.listed, token_join.revoke):
+    command.add_command(_verb)
