@@ -285,7 +285,7 @@ def test_an_agent_without_a_cache_loses_nothing_of_a_proxy_that_runs(
                 assert client.log() == []
                 async with agent.proxy(held) as back:
                     await plane.until(lambda: synced(plane), "sync")
-                    assert back.versions == held
+                    await until(lambda: back.versions == held, "what it holds")
             async with agent.proxy() as fresh:
                 await everything(fresh, REVIEWS)
                 assert fresh.versions == held
