@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from plait.agent.certfiles import Files
+from plait.agent.plaintext import Plaintext
 from plait.agent.renewal import Claim, Renewal
 from plait.agent.sds import Sds
 from plait.agent.secrets import IDENTITY, Secrets
@@ -26,12 +27,14 @@ class Where(Struct, frozen=True, kw_only=True):
         file: where its identity is kept.
         upstream: the control plane, ``host:port`` or ``unix:PATH``.
         uid: as whom Envoy reads certificates in files; None: as we do.
+        plaintext: where is written who calls in plain text; None: nowhere.
     """
 
     socket: Path
     file: Path
     upstream: str
     uid: int | None = None
+    plaintext: Path | None = None
 
 
 class Credentials:
@@ -41,16 +44,21 @@ class Credentials:
         secrets = Secrets()
         self._secrets = secrets
         self._renewal = Renewal(claim, where.file, where.upstream, secrets, clock)
-        self._sds = Sds(where.socket, secrets, proxy)
+        self._plaintext = Plaintext(where.plaintext, clock) if where.plaintext else None
+        told = self._plaintext.handler() if self._plaintext else None
+        self._sds = Sds(where.socket, secrets, proxy, told)
         self._files = Files(secrets, where.uid, proxy)
 
     def parts(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """What must run, by name."""
-        return {
+        found: dict[str, Callable[[], Awaitable[None]]] = {
             "sds": self._sds.run,
             "identity": self._renewal.run,
             "files": self._files.run,
         }
+        if self._plaintext is not None:
+            found["plaintext"] = self._plaintext.run
+        return found
 
     def take(self, body: bytes) -> None:
         """Trust these from now on: a serialised Secret."""

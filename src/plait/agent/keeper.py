@@ -198,7 +198,11 @@ class Keeper:
             seconds=plane.seconds,
         )
         where = Where(
-            socket=own / SDS, file=own / "identity", upstream=plane.address, uid=self._uid
+            socket=own / SDS,
+            file=own / "identity",
+            upstream=plane.address,
+            uid=self._uid,
+            plaintext=self._place.plaintext(spec.id),
         )
         return Credentials(claim, where, claim.proxy, WallClock())
 

@@ -37,9 +37,17 @@ class Sds:
         socket: where; who may come near is for others to say.
         secrets: what is served.
         proxy: for the log.
+        beside: another service on the same socket.
     """
 
-    def __init__(self, socket: Path, secrets: Secrets, proxy: str) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        secrets: Secrets,
+        proxy: str,
+        beside: grpc.GenericRpcHandler | None = None,
+    ) -> None:
+        self._beside = beside
         self._socket = socket
         self._secrets = secrets
         self._proxy = proxy
@@ -56,6 +64,8 @@ class Sds:
         server = grpc.aio.server(options=_OPTIONS)
         handlers = {name: self._handler(delta=delta) for name, delta in METHODS.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        if self._beside is not None:
+            server.add_generic_rpc_handlers((self._beside,))
         self._socket.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{self._socket}")
         await server.start()

@@ -10,6 +10,7 @@ they do.  Notes are files, so each side can be killed, and the next one finds wh
     RUN/proxy/ID/                 of one proxy, for its user alone: xds.sock, envoy.json, cache …
     RUN/proxy/ID/state.json       `ProxyState`: how it does
     RUN/proxy/ID/own/             for the agent alone: identity, and sockets behind its gates
+    RUN/proxy/ID/plaintext.json   `PlainCallers`: who calls it in plain text
     RUN/proxy/ID/edge/PORT.sock   where a gateway takes connections from the edge
     RUN/proxy/edge/state.json     `EdgeState`
     RUN/pods/ID/                  of one Pod: CONTAINER.log, files, journal
@@ -89,6 +90,34 @@ class ProxyState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: float = 0.0
     message: str = ""
     weakness: str = ""
+
+
+class PlainCaller(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who calls a port in plain text that takes mutual TLS too.
+
+    Attributes:
+        address: of the caller.
+        port: called, of the workload.
+        first, last: seconds since the epoch of the first call that was seen, and of the last.
+        calls: requests, or connections where the port has no requests.
+    """
+
+    address: str
+    port: int
+    first: float
+    last: float
+    calls: int = 1
+
+
+class PlainCallers(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All of them that one proxy saw.
+
+    Attributes:
+        since: seconds since the epoch from which calls were seen without a gap.
+    """
+
+    since: float
+    callers: tuple[PlainCaller, ...] = ()
 
 
 class EdgePort(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -174,6 +203,10 @@ class Place(Struct, frozen=True):
     def state(self, proxy: str) -> Path:
         """The note that says how a proxy does."""
         return self.proxy(proxy) / "state.json"
+
+    def plaintext(self, proxy: str) -> Path:
+        """The note that says who calls a workload in plain text."""
+        return self.proxy(proxy) / "plaintext.json"
 
     def edge_socket(self, proxy: str, port: int) -> Path:
         """Where a gateway takes connections to one of its ports from the edge."""

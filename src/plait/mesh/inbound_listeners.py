@@ -152,7 +152,13 @@ def _catch_all(guard: Guard) -> tuple[ir.Chain, ...]:
 def port_chains(port: ir.InboundPort, guard: Guard = OPEN) -> tuple[ir.Chain, ...]:
     """The chains of a captured port."""
     found = _chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard)
-    return tuple(structs.replace(chain, asks=guard.said) for chain in found)
+    return tuple(_noted(chain, guard) for chain in found)
+
+
+def _noted(chain: ir.Chain, guard: Guard) -> ir.Chain:
+    """The chain with what people are to know of it."""
+    told = guard.mode is Mode.PERMISSIVE and chain.match.transport == RAW
+    return structs.replace(chain, asks=guard.said, told=told)
 
 
 def _bound_chains(port: ir.InboundPort, guard: Guard) -> tuple[ir.Chain, ...]:

@@ -486,6 +486,7 @@ class Chain(Struct, frozen=True, kw_only=True):
     Attributes:
         asks: what its port asks of callers, for people; and when that changes, connections of
             before are drained though the chain is otherwise as it was.
+        told: each call is told to the agent beside the proxy: who still calls in plain text.
     """
 
     name: str
@@ -493,6 +494,7 @@ class Chain(Struct, frozen=True, kw_only=True):
     action: HttpChain | TcpChain
     tls: tls.Server | None = None  # None: not encrypted, or passed on as it is
     asks: str = ""
+    told: bool = False
     origin: tuple[Key, ...] = ()
 
 

@@ -9,7 +9,10 @@ import msgspec
 from plait.mesh import extensions, ir
 from plait.xds import protos
 from plait.xds.routes import virtual_host_message
+from plait.xds.tls import SDS_CLUSTER
 
+PLAIN_LOG: Final = "plaintext"
+"""Name of the log of calls that come in plain text though the port takes mutual TLS."""
 PROTO: Final = "type.googleapis.com/"
 EXTENSION_TYPES: Final = (
     "envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -90,6 +93,16 @@ def access_logs(log: ir.AccessLog | None, *, unmatched: bool = False) -> list[An
     return [message]
 
 
+def _told(config: Any) -> Any:
+    """The logger that tells the agent; it may be a second late."""
+    common = config.common_config
+    common.log_name = PLAIN_LOG
+    common.transport_api_version = 2
+    common.grpc_service.envoy_grpc.cluster_name = SDS_CLUSTER
+    kind = "http_grpc" if hasattr(config, "additional_request_headers_to_log") else "tcp_grpc"
+    return protos.AccessLog(name=f"envoy.access_loggers.{kind}", typed_config=protos.packed(config))
+
+
 def _json_format(written: str) -> dict[str, Any]:
     """The user's keys; what is not an object of JSON is one key, ``message``."""
     if not written:
@@ -100,12 +113,15 @@ def _json_format(written: str) -> dict[str, Any]:
         return {"message": written}
 
 
-def http(chain: ir.HttpChain, log: ir.AccessLog | None) -> Any:
-    """The filter of a chain of requests."""
+def http(chain: ir.HttpChain, log: ir.AccessLog | None, *, told: bool = False) -> Any:
+    """The filter of a chain of requests; `told`: each is told to the agent."""
     manager = protos.HttpConnectionManager(
         stat_prefix=chain.stat_prefix,
         http_filters=[_http_filter(one) for one in chain.filters],
-        access_log=access_logs(log),
+        access_log=[
+            *access_logs(log),
+            *([_told(protos.HttpGrpcAccessLogConfig())] if told else []),
+        ],
         use_remote_address={"value": chain.edge},
         normalize_path={"value": True},
         proxy_100_continue=True,
@@ -118,6 +134,8 @@ def http(chain: ir.HttpChain, log: ir.AccessLog | None) -> Any:
             "initial_connection_window_size": {"value": 4 << 20},
         },
     )
+    if told:
+        manager.access_log.append(_told(protos.HttpGrpcAccessLogConfig()))
     if chain.inbound or chain.edge:
         manager.server_name = "istio-envoy"
         manager.forward_client_cert_details = _SANITIZE_SET if chain.edge else _APPEND_FORWARD
@@ -166,9 +184,15 @@ def _slot() -> dict[str, Any]:
     }
 
 
-def tcp(chain: ir.TcpChain, log: ir.AccessLog | None) -> list[Any]:
-    """The filters of a chain of bytes; no idle timeout means Envoy's hour."""
+def tcp(chain: ir.TcpChain, log: ir.AccessLog | None, *, told: bool = False) -> list[Any]:
+    """The filters of a chain of bytes; no idle timeout means Envoy's hour.
+
+    `told`: each connection is told to the agent, when it begins and when it ends.
+    """
     proxy = protos.TcpProxy(stat_prefix=chain.stat_prefix, access_log=access_logs(log))
+    if told:
+        proxy.access_log.append(_told(protos.TcpGrpcAccessLogConfig()))
+        proxy.access_log_options.flush_access_log_on_connected = True
     if len(chain.to) == 1:
         proxy.cluster = chain.to[0].cluster
     for to in chain.to if len(chain.to) > 1 else ():

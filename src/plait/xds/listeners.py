@@ -84,9 +84,9 @@ def _child(chain: ir.Chain, listener: ir.Listener) -> Child:
 def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
     """A FilterChain message."""
     if isinstance(chain.action, ir.HttpChain):
-        network = [filters.http(chain.action, log)]
+        network = [filters.http(chain.action, log, told=chain.told)]
     else:
-        network = filters.tcp(chain.action, log)
+        network = filters.tcp(chain.action, log, told=chain.told)
     message = protos.FilterChain(
         name=chain.name, filter_chain_match=_match(chain.match), filters=network
     )

@@ -23,6 +23,10 @@ from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.data.dns.v3.dns_table_pb2 import DnsTable
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
+    HttpGrpcAccessLogConfig,
+    TcpGrpcAccessLogConfig,
+)
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
@@ -47,6 +51,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     UpstreamTlsContext,
 )
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryRequest,
     DeltaDiscoveryResponse,
@@ -79,6 +84,7 @@ __all__ = [
     "FilterChain",
     "HeaderMutation",
     "HttpConnectionManager",
+    "HttpGrpcAccessLogConfig",
     "HttpInspector",
     "HttpProtocolOptions",
     "LbEndpoint",
@@ -101,7 +107,9 @@ __all__ = [
     "Secret",
     "SetFilterState",
     "SocketAddress",
+    "StreamAccessLogsMessage",
     "Struct",
+    "TcpGrpcAccessLogConfig",
     "TcpProxy",
     "TlsInspector",
     "TransportSocket",
