@@ -76,6 +76,7 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
         chains=tuple(chains),
         default=default,
         access_log=q(telemetry.access_log),
+        paths=q(telemetry.paths),
         origin=tuple(dict.fromkeys(key for one in plan.streams for key in one.origin)),
     )
 
