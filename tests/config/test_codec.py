@@ -207,13 +207,15 @@ spec:
   servers:
   - port: {number: 443, name: tls, protocol: tls}
     hosts: ["*"]
-    tls: {mode: PASSTHROUGH}
+    tls: {mode: AUTO_PASSTHROUGH}
+  - port: {number: 53, name: dns, protocol: udp}
+    hosts: ["*"]
   - port: {number: 80, name: http, protocol: HTTP}
     hosts: ["*"]
 """
     assert told(change(text)) == [
         ("PLT1007", "spec.servers[0].tls.mode", "a.yaml:8:11"),
-        ("PLT1007", "spec.servers[0].port.protocol", "a.yaml:6:36"),
+        ("PLT1007", "spec.servers[1].port.protocol", "a.yaml:9:35"),
     ]
 
 

@@ -238,3 +238,15 @@ def test_what_is_wrong_with_a_secret_is_told_without_its_values(body: dict[str, 
 def test_a_secret_is_told_apart_from_other_kinds():
     assert seal.is_secret(key(secret()))
     assert not seal.is_secret(key(config_map("a")))
+
+
+def test_what_is_written_over_a_secret_that_cannot_be_opened_is_sealed_too():
+    lost = Seal.of(None).sealed(A, secret())
+    one = Seal.of(None)
+
+    renewed = one.sealed(A, {**lost, "data": secret()["data"]})
+
+    assert CANARY not in str(renewed)
+    assert secret()["data"]["token"] not in str(renewed)
+    assert one.opened(A, renewed)["data"] == secret()["data"]
+    assert one.sealed(A, lost) == lost

@@ -62,6 +62,7 @@ NAMESAKES = {
     "connection_pool",
     "subject_alt_names",
     "ca_certificates",
+    "credential_name",
     "private_key",
     "cipher_suites",
     "ecdh_curves",

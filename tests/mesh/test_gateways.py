@@ -120,9 +120,12 @@ def test_servers_route_requests_or_pass_on_bytes_as_their_protocol_says(
     assert found.http is routed
 
 
-@pytest.mark.parametrize("protocol", ["HTTPS", "TLS", "UDP"])
-def test_servers_of_protocols_that_are_named_as_not_enforced_are_not_served(protocol: str):
+@pytest.mark.parametrize(
+    ("protocol", "mode"), [("UDP", "PASSTHROUGH"), ("TLS", "AUTO_PASSTHROUGH")]
+)
+def test_servers_that_are_named_as_not_enforced_are_not_served(protocol: str, mode: str):
     port = f"{{number: 443, name: p, protocol: {protocol}}}"
-    mesh = Mesh(edge(f"[{{port: {port}, hosts: ['*'], tls: {{mode: PASSTHROUGH}}}}]"))
+    tls = f"tls: {{mode: {mode}}}" if protocol == "TLS" else ""
+    mesh = Mesh(edge(f"[{{port: {port}, hosts: ['*'], {tls}}}]"))
 
     assert mesh.engine.get(gateways.servers, key("Gateway", "edge")) == ()

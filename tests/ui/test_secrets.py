@@ -123,3 +123,36 @@ def test_kubectl_makes_secrets_of_literals_and_files(plane: Plane, tmp_path: Pat
 
 def text(document: dict[str, Any]) -> str:
     return json.dumps(document)
+
+
+def test_a_secret_without_its_key_is_named_and_only_written_anew(tmp_path: Path):
+    plane = Plane(tmp_path)
+    with plane:
+        kubectl(plane, "apply", "-f", "-", stdin=text(GOOD))
+    (plane.data / "secrets.key").rename(tmp_path / "lost")
+
+    with plane:
+        said = plane.run("describe", "secret", "good")
+        labelled = kubectl(plane, "label", "secret", "good", "a=b")
+        applied = kubectl(plane, "apply", "-f", "-", stdin=text(GOOD))
+        read = json.loads(plane.run("get", "secret", "good", "-o", "json"))
+
+    assert "PLT1011" in said
+    assert "the Secret cannot be opened: write its data anew, or delete it" in labelled
+    assert "secret/good configured" in applied
+    assert read["data"] == {"again": ENCODED, "token": ENCODED}
+    assert "sealed" not in read
+    assert leaks(plane) == []
+
+
+def test_an_immutable_secret_is_not_changed(plane: Plane):
+    fixed = secret("fixed", stringData={"token": CANARY}, immutable=True)
+    plane.apply(fixed, wait=False)
+
+    changed = {**fixed, "stringData": {"token": "other"}}
+    said = plane.run("apply", "-f", "-", stdin=text(changed), ok=False)
+
+    assert "data: Forbidden: field is immutable when `immutable` is set" in said
+    assert json.loads(plane.run("get", "secret", "fixed", "-o", "json"))["data"] == {
+        "token": ENCODED
+    }

@@ -78,6 +78,7 @@ def test_only_names_are_looked_up(address, kind):
             health="0.0.0.0:15021",
             stats_prefixes=(),
             max_connections=1000,
+            max_heap=0,
         ),
     ],
     ids=["sockets", "ports"],

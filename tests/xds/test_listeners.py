@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from plait.config.kinds.observed import Rejection
-from plait.config.mesh_config import AccessLogEncoding, MeshConfig
+from plait.config.mesh_config import AccessLogEncoding, MeshConfig, Normalization, PathNormalization
 from plait.mesh import ir
 from plait.xds import filters, listeners, protos
 from plait.xds.resource import Absent, Named, Present
@@ -139,6 +141,27 @@ spec:
     assert outer["forward_client_cert_details"] == "SANITIZE_SET"
     assert inner["use_remote_address"] is False
     assert "forward_client_cert_details" not in inner  # sanitised: Envoy's default
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved", "merged", "escaped"),
+    [
+        ("DEFAULT", True, False, None),
+        ("BASE", True, False, None),
+        ("NONE", False, False, None),
+        ("MERGE_SLASHES", True, True, None),
+        ("DECODE_AND_MERGE_SLASHES", True, True, "UNESCAPE_AND_FORWARD"),
+    ],
+)
+def test_paths_are_normalised_as_the_mesh_says(written, resolved, merged, escaped):
+    how = PathNormalization(normalization=Normalization(written))
+    mesh = Mesh(A, settings=MeshConfig(path_normalization=how))
+
+    made = manager(decoded(listener(mesh, "0.0.0.0_80")))
+
+    assert made["normalize_path"] is resolved
+    assert made.get("merge_slashes", False) is merged
+    assert made.get("path_with_escaped_slashes_action") == escaped
 
 
 def test_the_slot_does_nothing_until_something_fills_it():

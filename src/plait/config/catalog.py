@@ -114,7 +114,6 @@ _VIRTUAL_SERVICE: Final = Kind(
         "http[].mirrorPercent",
         "http[].mirrorPercentage",
         "http[].corsPolicy",
-        "tls",
         "tcp[].match[].sourceSubnet",
     ),
 )
@@ -161,8 +160,6 @@ _DESTINATION_RULE: Final = Kind(
     ),
 )
 
-_SERVER_TLS: Final = gateway.ServerTLSSettings.__struct_encode_fields__
-
 _GATEWAY: Final = Kind(
     group=ISTIO,
     versions=_ISTIO_VERSIONS,
@@ -173,10 +170,13 @@ _GATEWAY: Final = Kind(
     spec=gateway.Gateway,
     indexes={"namespace": indexes.namespace, "all": indexes.everything},
     unenforced=(
-        *(f"servers[].tls.{field}" for field in _SERVER_TLS if field != "httpsRedirect"),
+        "servers[].tls.mode=AUTO_PASSTHROUGH",
+        "servers[].tls.caCrl",
+        "servers[].tls.verifyCertificateSpki",
+        "servers[].tls.verifyCertificateHash",
         "servers[].defaultEndpoint",
         "servers[].port.targetPort",
-        *(f"servers[].port.protocol={protocol}" for protocol in ("HTTPS", "TLS", "UDP")),
+        "servers[].port.protocol=UDP",
     ),
 )
 

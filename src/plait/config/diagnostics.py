@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "PLT1009": "object is defined twice in one source",
     "PLT1010": "source, or a part of it, cannot be read",
     "PLT1011": "stored Secret cannot be opened",
+    "PLT1012": "certificate is not valid now",
     # 2xxx: routes and destinations
     "PLT2001": "destination host is unknown",
     "PLT2002": "destination port is unknown",
@@ -74,6 +75,7 @@ CODES: dict[str, str] = {
     "PLT3004": "host of a traffic policy is unknown",
     "PLT3005": "subset selects no endpoint",
     "PLT3006": "address of a service is taken",
+    "PLT3007": "server of a gateway has no usable certificate",
     # 9xxx: delivery, and our own faults
     "PLT9001": "an internal error keeps the last good value in force",
     "PLT9002": "Envoy refused the configuration",

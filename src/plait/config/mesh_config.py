@@ -28,7 +28,7 @@ defaultInboundHttpRetryPolicy defaultTrafficPolicy disableEnvoyListenerLog disco
 dnsRefreshRate enableEnvoyAccessLogService enablePrometheusMerge enableTracing
 extensionProviders h2UpgradePolicy inboundClusterStatName inboundTrafficPolicy
 ingressClass ingressControllerMode ingressSelector ingressService localityLbSetting
-outboundClusterStatName pathNormalization proxyHttpPort proxyInboundListenPort proxyListenPort
+outboundClusterStatName proxyHttpPort proxyInboundListenPort proxyListenPort
 rootNamespace serviceEntryVisibility serviceScopeConfigs serviceSettings tcpKeepalive
 thriftConfig verifyCertificateAtClient
 """
@@ -50,6 +50,22 @@ class AccessLogEncoding(Enum):
 
     TEXT = "TEXT"
     JSON = "JSON"
+
+
+class Normalization(Enum):
+    """How the path of a request is written before anything looks at it."""
+
+    DEFAULT = "DEFAULT"  # BASE
+    NONE = "NONE"
+    BASE = "BASE"  # RFC 3986: ``.`` and ``..`` are resolved
+    MERGE_SLASHES = "MERGE_SLASHES"  # and several slashes are one
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"  # and ``%2F`` and ``%5C`` are slashes
+
+
+class PathNormalization(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How paths are normalised."""
+
+    normalization: Normalization = Normalization.DEFAULT
 
 
 class OutboundTrafficPolicy(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -109,6 +125,7 @@ class MeshConfig(Struct, frozen=True, kw_only=True, rename="camel", omit_default
     enable_auto_mtls: bool = True
     mesh_mtls: TLSConfig = named(default=TLSConfig(), name="meshMTLS")
     tls_defaults: TLSConfig = TLSConfig()
+    path_normalization: PathNormalization = PathNormalization()
 
 
 def read(text: str, name: str) -> tuple[MeshConfig | None, tuple[Diagnostic, ...]]:

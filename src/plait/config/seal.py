@@ -46,6 +46,11 @@ def is_sealed(document: Mapping[str, Any]) -> bool:
     return isinstance(document.get(SEALED), str)
 
 
+def is_anew(document: Mapping[str, Any]) -> bool:
+    """Whether a document has values beside what is sealed, if anything."""
+    return bool(document.keys() - {*_OPEN, SEALED})
+
+
 def unreadable(key: Key, document: Mapping[str, Any]) -> Diagnostic:
     """What is said of a Secret that cannot be opened."""
     name = str(document[SEALED]).partition(":")[0]
@@ -78,12 +83,15 @@ class Seal:
         return cls(_read(file) or [_added(file)])
 
     def sealed(self, key: Key, document: dict[str, Any]) -> dict[str, Any]:
-        """The document as it is stored; of other kinds, and what is sealed already, as it is."""
-        if not is_secret(key) or is_sealed(document) or not self._keys:
+        """The document as it is stored; of other kinds, and what is sealed already, as it is.
+
+        What is written beside something sealed takes its place.
+        """
+        if not is_secret(key) or not self._keys or (is_sealed(document) and not is_anew(document)):
             return document
         name, cipher = next(iter(self._keys.items()))
         shown = {field: part for field, part in document.items() if field in _OPEN}
-        hidden: dict[str, Any] = {k: v for k, v in document.items() if k not in _OPEN}
+        hidden: dict[str, Any] = {k: v for k, v in document.items() if k not in (*_OPEN, SEALED)}
         metadata = dict(shown.get("metadata") or {})
         hidden["metadata"] = {k: metadata.pop(k) for k in _HIDDEN_METADATA if k in metadata}
         nonce = os.urandom(_NONCE)

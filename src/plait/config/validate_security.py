@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from plait.config import syntax
+from plait.config import credentials, syntax
+from plait.config.diagnostics import Severity
 from plait.config.document import Path
-from plait.config.finding import invalid, shown
+from plait.config.finding import Finding, invalid, shown
 from plait.config.kinds.peer_authentication import PeerAuthentication
 from plait.config.kinds.secret import Secret
 from plait.config.meta import Object
@@ -35,6 +36,17 @@ def secret(found: Object[Secret], path: Path) -> Findings:
     if size > _MOST:
         hint = f"all values together may have {_MOST} bytes"
         yield invalid((*path, "data"), f"the values have {size} bytes", hint)
+    for flaw in credentials.flaws(values):
+        hint = "a certificate and its key in PEM, the certificate of the server first"
+        yield invalid((*path, "data", flaw.name), f"{flaw.name} {flaw.problem}", hint)
+    for flaw in credentials.warnings(values):
+        yield Finding(
+            code="PLT1012",
+            severity=Severity.WARNING,
+            path=(*path, "data", flaw.name),
+            message=f"{flaw.name} {flaw.problem}",
+            hint="clients refuse it: renew it",
+        )
     for name in _NEEDED.get(found.spec.type, ()):
         if name not in values:
             hint = f"write it, it may be empty; or remove type: {found.spec.type}"

@@ -20,7 +20,7 @@ from plait.controllers import templates
 
 _NAME: Final = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _MAP_KEY: Final = re.compile(r"(labels|annotations)\['([^']*)'\]")
-_NO_SECRETS: Final = "Secrets are not there yet: use a ConfigMap, or mark it as optional"
+_NO_SECRETS: Final = "Pods are not given Secrets yet: use a ConfigMap, or mark it as optional"
 
 
 class Errand(Struct, frozen=True, kw_only=True):

@@ -7,12 +7,13 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from plait.base.query import Query
 from plait.config import catalog, names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import gateway as gateway_kinds
+from plait.config.kinds import pod as pod_kinds
 from plait.config.kinds import virtual_service as kinds
 from plait.config.meta import Key, Object
 from plait.mesh import called as calls
@@ -40,18 +41,37 @@ def virtual_service(q: Query, key: Key) -> tuple[Context, ...]:
     for context in contexts:
         q(routes.routes, context)
         q(streams.chains, streams.Stream(name="check", cluster="", rules=(context,)))
+        q(streams.passed_on, streams.Stream(name="check", cluster="", rules=(context,)))
     return tuple(contexts)
 
 
 def gateway(q: Query, key: Key) -> tuple[str, ...]:
-    """PLT3001 of a Gateway, beside the others that select the same proxies."""
+    """PLT3001 and PLT3007 of a Gateway, beside the others that select the same proxies.
+
+    Its Secrets are looked for where its Pods are; without any, in its own namespace.
+    """
     found: Object[gateway_kinds.Gateway] | None = q.row("Gateway", key)
     if found is None:
         return ()
     labels = tuple(sorted(found.spec.selector.items()))
-    identity = ir.Identity(role=ir.Role.GATEWAY, namespace=key.namespace, labels=labels)
-    plans = q(listener_plans.plans, q(placement.placement, identity).view)
-    return tuple(plan.name for plan in plans)
+    pods = q.keys("Pod", "gateway", True)  # noqa: FBT003 - the one bucket
+    spaces = {pod.namespace for pod in pods if virtual_services.selects(labels, q(_labels, pod))}
+    plans: dict[str, None] = {}
+    for space in sorted(spaces) or [key.namespace]:
+        identity = ir.Identity(role=ir.Role.GATEWAY, namespace=space, labels=labels, certified=True)
+        view = q(placement.placement, identity).view
+        plans |= dict.fromkeys(plan.name for plan in q(listener_plans.plans, view))
+    return tuple(plans)
+
+
+def _labels(q: Query, key: Key) -> Mapping[str, str]:
+    found: Object[pod_kinds.Pod] | None = q.row("Pod", key)
+    return found.labels if found else {}
+
+
+def secret(q: Query, key: Key) -> None:
+    """Nothing: all that is wrong with a Secret is found when it is read."""
+    del q, key
 
 
 def sidecar(q: Query, key: Key) -> tuple[Key, ...]:
@@ -99,6 +119,8 @@ def _own_view(q: Query, namespace: str) -> ir.View:
 def _in_mesh(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
     if names.MESH not in rule.gateways:
         return
+    if rule.passed_on:
+        q.report(_only_at_gateways(rule.key))
     view = _own_view(q, rule.key.namespace)
     numbers: set[int] = set()
     for i, name in enumerate(rule.hosts):
@@ -142,6 +164,7 @@ def _at_gateways(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
         view = ir.View(ir.Role.GATEWAY, space, selected=(ir.Selected(key),))
         for server in q(gateways.servers, key):
             fits = rule.http if server.http else rule.streams
+            fits = rule.passed_on if server.passes_on else fits
             met = gateways.narrower(rule, server.hosts) if fits else []
             served.update(met)
             if met:
@@ -166,6 +189,17 @@ def _report_unserved(
                     hint="Add it to the hosts of a server, or correct it",
                 )
             )
+
+
+def _only_at_gateways(key: Key) -> Diagnostic:
+    return Diagnostic(
+        code="PLT1007",
+        severity=Severity.WARNING,
+        subject=key,
+        path="spec.tls",
+        message="these routes are in force at gateways only, not in the mesh yet",
+        hint="do not rely on them there",
+    )
 
 
 def _unknown_gateway(key: Key, i: int, name: str) -> Diagnostic:

@@ -112,7 +112,7 @@ def shares(written: tuple[Shared, ...]) -> tuple[tuple[int, Shared, int], ...]:
 
 
 def streams(
-    q: Query, context: Context, route: kinds.TCPRoute, path: str
+    q: Query, context: Context, route: kinds.TCPRoute | kinds.TLSRoute, path: str
 ) -> tuple[ir.Weighted, ...]:
     """The destinations of connections."""
     return tuple(

@@ -22,6 +22,8 @@ class Served(Struct, frozen=True, kw_only=True, cache_hash=True):
         http: requests are routed; False: bytes are passed on.
         hosts: namespace (``*``: any) and host.
         redirect: plain requests are answered 301.
+        tls: None: connections are not encrypted.
+        port_name: of the server's port; it is part of the name of its routes.
     """
 
     gateway: Key
@@ -32,6 +34,36 @@ class Served(Struct, frozen=True, kw_only=True, cache_hash=True):
     http: bool
     hosts: tuple[tuple[str, str], ...]
     redirect: bool = False
+    tls: kinds.ServerTLSSettings | None = None
+    port_name: str = ""
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether encrypted connections go on as they are."""
+        return self.tls is not None and self.tls.mode is kinds.ServerTLSMode.PASSTHROUGH
+
+    @property
+    def table(self) -> str:
+        """Name of the route table, as in Istio; those that are not encrypted share one by port."""
+        if self.tls is None:
+            return f"http.{self.port}"
+        return f"https.{self.port}.{self.port_name}.{self.gateway.name}.{self.gateway.namespace}"
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """Server names of TLS; empty: any."""
+        found = tuple(dict.fromkeys(host.lower() for _, host in self.hosts))
+        return () if "*" in found else found
+
+    def shares(self, other: Served) -> bool:
+        """Whether both may have one port: all of it encrypted, or all of it requests."""
+        if self.tls is not None and other.tls is not None:
+            return True
+        return self.tls is other.tls and self.http and other.http
+
+
+_SECURE = (ir.Protocol.HTTPS, ir.Protocol.TLS)
+_NOT_SERVED = kinds.ServerTLSMode.AUTO_PASSTHROUGH
 
 
 def path(key: Key) -> str:
@@ -40,24 +72,39 @@ def path(key: Key) -> str:
 
 
 def servers(q: Query, key: Key) -> tuple[Served, ...]:
-    """The plaintext servers of a Gateway; those of other protocols are not served yet."""
+    """The servers of a Gateway; those for UDP and with AUTO_PASSTHROUGH are not served yet."""
     found: Object[kinds.Gateway] | None = q.row("Gateway", key)
     if found is None:
         return ()
     return tuple(
-        Served(
-            gateway=key,
-            index=i,
-            created=found.created,
-            port=server.port.number,
-            bind=server.bind,
-            http=protocol.is_http,
-            hosts=tuple(_host(host, key.namespace) for host in server.hosts),
-            redirect=server.tls is not None and server.tls.https_redirect,
-        )
+        _served(key, i, found.created, server)
         for i, server in enumerate(found.spec.servers)
-        if (protocol := protocols.named(server.port.protocol)).is_http
-        or protocol is ir.Protocol.TCP
+        if _is_served(server)
+    )
+
+
+def _is_served(server: kinds.Server) -> bool:
+    protocol = protocols.named(server.port.protocol)
+    if protocol in _SECURE:
+        return server.tls is not None and server.tls.mode is not _NOT_SERVED
+    return protocol.is_http or protocol is ir.Protocol.TCP
+
+
+def _served(key: Key, index: int, created: float, server: kinds.Server) -> Served:
+    protocol = protocols.named(server.port.protocol)
+    tls = server.tls if protocol in _SECURE else None
+    ends = tls is None or tls.mode is not kinds.ServerTLSMode.PASSTHROUGH
+    return Served(
+        gateway=key,
+        index=index,
+        created=created,
+        port=server.port.number,
+        bind=server.bind,
+        http=protocol.is_http or (protocol is ir.Protocol.HTTPS and ends),
+        hosts=tuple(_host(host, key.namespace) for host in server.hosts),
+        redirect=tls is None and server.tls is not None and server.tls.https_redirect,
+        tls=tls,
+        port_name=server.port.name,
     )
 
 
@@ -73,20 +120,16 @@ def served(q: Query, view: ir.View) -> tuple[Served, ...]:
     return tuple(sorted(found, key=lambda one: (one.created, one.gateway, one.index)))
 
 
-def on_port(q: Query, view: ir.View, port: int) -> tuple[Served, ...]:
-    """Servers on one port, older Gateways first."""
-    return tuple(server for server in q(served, view) if server.port == port)
-
-
-def table(q: Query, view: ir.View, port: int) -> Table | None:
-    """Hosts that the HTTP servers on `port` serve; None: there is no such server.
+def table(q: Query, view: ir.View, name: str) -> Table | None:
+    """Hosts of the servers whose requests table `name` routes; None: there is no such server.
 
     A host is served where a server's and a VirtualService's hosts meet; several VirtualServices
     for one host follow each other, older first.  Everything else is answered 404.
     """
-    http = tuple(server for server in q(on_port, view, port) if server.http)
+    http = tuple(one for one in q(served, view) if one.http and one.table == name)
     if not http:
         return None
+    port = http[0].port
     rules: defaultdict[str, dict[Key, set[str]]] = defaultdict(dict)
     redirects: set[str] = set()
     for server in http:
@@ -149,10 +192,11 @@ def narrower(found: virtual_services.Rule, hosts: tuple[tuple[str, str], ...]) -
 
 
 def streams(q: Query, view: ir.View, server: Served) -> tuple[Key, ...]:
-    """VirtualServices with routes of connections for a TCP server, older first."""
+    """VirtualServices with routes of connections for a server, older first."""
     found = []
     for key in q(virtual_services.bound, path(server.gateway)):
         rule = q(virtual_services.rule, key)
-        if rule is not None and rule.streams and narrower(rule, server.hosts):
+        fits = rule is not None and (rule.passed_on if server.passes_on else rule.streams)
+        if rule is not None and fits and narrower(rule, server.hosts):
             found.append(key)
     return tuple(found)

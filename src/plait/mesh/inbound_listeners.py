@@ -75,6 +75,7 @@ def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
         inspect_tls=guard.mode is not Mode.DISABLE,
         chains=_bound_chains(port, guard),
         access_log=q(telemetry.access_log),
+        paths=q(telemetry.paths),
         origin=port.origin,
     )
 
@@ -96,6 +97,7 @@ def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
         uninspected=declared,
         chains=(*_catch_all(_guard(q, inbound, 0)), *chains),
         access_log=q(telemetry.access_log),
+        paths=q(telemetry.paths),
     )
 
 

@@ -16,7 +16,16 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
 from plait.mesh import called as calls
-from plait.mesh import claims, clusters, gateways, ir, protocols, scopes, virtual_services
+from plait.mesh import (
+    claims,
+    clusters,
+    gateways,
+    ir,
+    protocols,
+    scopes,
+    secured,
+    virtual_services,
+)
 from plait.mesh.called import Called
 from plait.mesh.listeners import CAPTURE_PORT, Plan
 from plait.mesh.streams import Stream
@@ -212,19 +221,17 @@ def _explicit_stream(q: Query, view: ir.View, listener: scopes.Egress) -> tuple[
 
 
 def gateway_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
-    """Listeners of a gateway; PLT3001: requests and bytes cannot share a port, the older has it."""
-    found: dict[str, Plan] = {}
-    winners: dict[str, gateways.Served] = {}
+    """Listeners of a gateway; PLT3001: what cannot share a port with the older is not in force."""
+    groups: dict[str, list[gateways.Served]] = {}
     for server in q(gateways.served, view):
         address = server.bind or ANY_ADDRESS
-        name = f"{address}_{server.port}"
-        winner = winners.setdefault(name, server)
-        if winner is server:
-            plan = _gateway_plan(q, view, server, address)
-            found.update({name: plan} if plan else {})
-        elif not (winner.http and server.http):
-            q.report(_server_conflict(server, winner, f"{address}:{server.port}"))
-    return tuple(found[name] for name in sorted(found))
+        group = groups.setdefault(f"{address}_{server.port}", [])
+        if group and not group[0].shares(server):
+            q.report(_server_conflict(server, group[0], f"{address}:{server.port}"))
+        else:
+            group.append(server)
+    plans_ = (_gateway_plan(q, view, groups[name]) for name in sorted(groups))
+    return tuple(plan for plan in plans_ if plan)
 
 
 def edge_plans(q: Query, view: ir.View, directory: str) -> tuple[Plan, ...]:
@@ -245,26 +252,69 @@ def edge_plans(q: Query, view: ir.View, directory: str) -> tuple[Plan, ...]:
     )
 
 
-def _gateway_plan(q: Query, view: ir.View, server: gateways.Served, address: str) -> Plan | None:
+def _gateway_plan(q: Query, view: ir.View, servers: list[gateways.Served]) -> Plan | None:
+    """The listener of servers that share a port; None: nothing of it is in force."""
+    server = servers[0]
+    address = server.bind or ANY_ADDRESS
     name = f"{address}_{server.port}"
-    streams: tuple[Stream, ...] = ()
-    if not server.http:
-        rules = tuple(
-            context(q, view, key, server.port, (gateways.path(server.gateway),))
-            for key in q(gateways.streams, view, server)
-        )
-        streams = (Stream(name=name, cluster="", rules=rules, origin=(server.gateway,)),)
-        if not rules:
-            return None
+    ends = tuple(_secured(q, view, servers)) if server.tls is not None else ()
+    stream = None if server.http or ends else _served_stream(q, view, server, name)
+    if server.tls is not None and not ends:
+        return None
+    if not server.http and not ends and stream is None:
+        return None
     return Plan(
         name=name,
         address=address,
         port=server.port,
         bind=True,
-        table=f"http.{server.port}" if server.http else "",
-        streams=streams,
+        table=server.table if server.http and not ends else "",
+        streams=(stream,) if stream else (),
+        secured=ends,
         edge=True,
     )
+
+
+def _served_stream(q: Query, view: ir.View, server: gateways.Served, name: str) -> Stream | None:
+    """Where the connections of a server go; None: no VirtualService says."""
+    rules = tuple(
+        context(q, view, key, server.port, (gateways.path(server.gateway),))
+        for key in q(gateways.streams, view, server)
+    )
+    if not rules:
+        return None
+    return Stream(
+        name=name,
+        cluster="",
+        server_names=server.server_names if server.tls else (),
+        rules=rules,
+        origin=(server.gateway,),
+    )
+
+
+def _secured(q: Query, view: ir.View, servers: list[gateways.Served]) -> Iterable[secured.Secured]:
+    """The encrypted servers of a port; PLT3001: a server name that an older one has is left out."""
+    owners: dict[str, gateways.Served] = {}
+    for server in servers:
+        asked = server.server_names or ("*",)
+        for name in asked:
+            owner = owners.setdefault(name, server)
+            if owner is not server and not (owner.passes_on and server.passes_on):
+                q.report(_server_conflict(server, owner, f'"{name}" on port {server.port}'))
+        name = f"{server.gateway.namespace}/{server.gateway.name}/{server.port_name}"
+        stream = None if server.http else _served_stream(q, view, server, name)
+        end = None if server.passes_on else q(secured.end, view, server)
+        kept = tuple(one for one in asked if owners[one] is server)
+        if (server.passes_on and stream is None) or (not server.passes_on and not (end and kept)):
+            continue
+        yield secured.Secured(
+            name=name,
+            server_names=() if kept == ("*",) else kept,
+            end=end,
+            table=server.table if server.http else "",
+            stream=stream,
+            origin=(server.gateway,),
+        )
 
 
 def _server_conflict(loser: gateways.Served, winner: gateways.Served, address: str) -> Diagnostic:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from ipaddress import ip_network
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from plait.base.query import Query
-from plait.mesh import extensions, ir, streams, telemetry
+from plait.mesh import extensions, ir, secured, streams, telemetry
+from plait.mesh.secured import Secured
 from plait.mesh.streams import Stream
 
 CAPTURE_PORT = 15001
+_HELLO = 15.0  # seconds that a client at a gateway has to begin with TLS
 DETECTED = ir.ChainMatch(transport="raw_buffer", applications=("http/1.1", "h2c"))
 
 
@@ -23,6 +24,7 @@ class Plan(Struct, frozen=True, kw_only=True, cache_hash=True):
         bind: whether a socket is opened; False: reached by hand-over from the capture listener.
         table: of requests; empty: only bytes are passed on.
         streams: chains of connections; the one without conditions takes what is left.
+        secured: servers that are encrypted.
         edge: of a gateway.
         capture: it is the capture listener itself.
         proxied: connections come from the machine's edge, by the PROXY protocol.
@@ -34,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True, cache_hash=True):
     bind: bool = False
     table: str = ""
     streams: tuple[Stream, ...] = ()
+    secured: tuple[Secured, ...] = ()
     edge: bool = False
     capture: bool = False
     proxied: bool = False
@@ -51,6 +54,7 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
     ]
     last = [chain for one in rest for chain in q(streams.chains, one)]
     chains += [chain for chain in last if chain.match != ir.ChainMatch()]
+    chains += [chain for one in plan.secured for chain in q(secured.chains, one)]
     default = next((chain for chain in last if chain.match == ir.ChainMatch()), None)
     chains = list(_apart(chains))
     if plan.table:
@@ -67,27 +71,37 @@ def listener(q: Query, plan: Plan) -> ir.Listener:
         proxied=plan.proxied,
         original_destination=plan.capture,
         detect=bool(plan.table) and chains[0].match == DETECTED,
-        detect_timeout=q(telemetry.detection_timeout),
-        inspect_tls=any(chain.match.server_names for chain in chains),
+        detect_timeout=_HELLO if plan.secured else q(telemetry.detection_timeout),
+        inspect_tls=any(one.match.server_names or one.match.transport == "tls" for one in chains),
         chains=tuple(chains),
         default=default,
         access_log=q(telemetry.access_log),
+        paths=q(telemetry.paths),
         origin=tuple(dict.fromkeys(key for one in plan.streams for key in one.origin)),
     )
 
 
 def _apart(chains: list[ir.Chain]) -> Iterator[ir.Chain]:
-    """The same without address ranges that an earlier chain has: Envoy refuses the listener."""
-    taken: set[tuple[tuple[str, ...], str]] = set()
+    """The same without what an earlier chain takes: Envoy refuses a listener that says it twice.
+
+    That is a server name, where a chain has no address ranges; else an address range.
+    """
+    taken: set[tuple[Hashable, str]] = set()
     for chain in chains:
-        names = chain.match.server_names
-        ranges = tuple(str(ip_network(one, strict=False)) for one in chain.match.prefixes)
-        left = tuple(one for one in dict.fromkeys(ranges) if (names, one) not in taken)
-        taken.update((names, one) for one in left)
+        match = chain.match
+        ranges = tuple(str(ip_network(one, strict=False)) for one in match.prefixes)
+        if match.transport and not ranges:
+            asked = match.server_names or ("",)
+            names = tuple(one for one in asked if (one, "") not in taken)
+            taken.update((one, "") for one in names)
+            if names:
+                kept = names if match.server_names else ()
+                yield structs.replace(chain, match=structs.replace(match, server_names=kept))
+            continue
+        left = tuple(one for one in dict.fromkeys(ranges) if (match.server_names, one) not in taken)
+        taken.update((match.server_names, one) for one in left)
         if left or not ranges:
-            yield msgspec.structs.replace(
-                chain, match=msgspec.structs.replace(chain.match, prefixes=left)
-            )
+            yield structs.replace(chain, match=structs.replace(match, prefixes=left))
 
 
 def _requests(plan: Plan, *, alone: bool) -> ir.Chain:

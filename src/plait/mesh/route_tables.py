@@ -2,7 +2,8 @@
 
 Names: ``9080`` holds the hosts with that port, ``HOST:PORT`` a single host whose protocol is
 detected on its own address, ``BIND_PORT`` (such as ``127.0.0.1_15080``) what an explicit egress
-listener of a Sidecar shows, and ``http.PORT`` a port of a gateway.
+listener of a Sidecar shows, ``http.PORT`` a port of a gateway and
+``https.PORT.PORTNAME.GATEWAY.NAMESPACE`` one of its servers that are encrypted.
 """
 
 from __future__ import annotations
@@ -20,14 +21,12 @@ UNKNOWN_HOST_PORT = 80
 """Hosts that only a VirtualService names are served here (Istio's rule)."""
 
 _EXPLICIT = re.compile(r"(.+)_(\d+)")
-_GATEWAY = re.compile(r"http\.(\d+)")
 
 
 def table(q: Query, view: ir.View, name: str) -> Table | None:
     """The virtual hosts of table `name`, by name, the catch-all last; None: no such table."""
     if view.role is ir.Role.GATEWAY:
-        found = _GATEWAY.fullmatch(name)
-        return q(gateways.table, view, int(found.group(1))) if found else None
+        return q(gateways.table, view, name)
     if name.isdecimal():
         return q(port_table, view, int(name))
     if _EXPLICIT.fullmatch(name):

@@ -54,7 +54,9 @@ def _entries(
 
 
 def applies(
-    context: Context, match: kinds.HTTPMatchRequest | kinds.L4MatchAttributes, section: str
+    context: Context,
+    match: kinds.HTTPMatchRequest | kinds.L4MatchAttributes | kinds.TLSMatchAttributes,
+    section: str,
 ) -> bool:
     """Whether a match is for this port, gateway and caller; its own gateways replace the rest."""
     if match.port is not None and match.port != context.port:

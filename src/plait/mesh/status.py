@@ -20,6 +20,7 @@ CHECKS: Mapping[str, Callable[[Query, Key], Any]] = {
     "Service": checks.host,
     "ServiceEntry": checks.host,
     "DestinationRule": clusters.rule_check,
+    "Secret": checks.secret,
 }
 """For each kind that can be wrong in its surroundings: what looks at one object."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from plait.base.query import Query
+from plait.config import names as hosts
 from plait.config.kinds import virtual_service as kinds
 from plait.config.meta import Key, Object
 from plait.mesh import destinations, ir
@@ -61,6 +62,48 @@ def chains(q: Query, stream: Stream) -> tuple[ir.Chain, ...]:
         if not prefixes:
             break
     return tuple(found)
+
+
+def passed_on(q: Query, stream: Stream) -> tuple[ir.Chain, ...]:
+    """The chains of connections that stay encrypted: by server name, the first route that matches.
+
+    Names that the server does not serve are left out.
+    """
+    found: list[ir.Chain] = []
+    for context in stream.rules:
+        row: Object[kinds.VirtualService] | None = q.row("VirtualService", context.key)
+        for i, route in enumerate(row.spec.tls if row else ()):
+            for j, match in enumerate(route.match):
+                names = _served(match.sni_hosts, stream.server_names)
+                if not names or not applies(context, match, f"tls[{i}].match[{j}]"):
+                    continue
+                to = destinations.streams(q, context, route, f"spec.tls[{i}]")
+                found.append(
+                    ir.Chain(
+                        name=f"{stream.name}-{len(found)}",
+                        match=ir.ChainMatch(
+                            transport="tls",
+                            server_names=() if "*" in names else names,
+                            prefixes=match.destination_subnets,
+                        ),
+                        action=ir.TcpChain(
+                            stat_prefix=to[0].cluster if len(to) == 1 else stream.name, to=to
+                        ),
+                        origin=(context.key, *stream.origin),
+                    )
+                )
+    return tuple(found)
+
+
+def _served(asked: tuple[str, ...], served: tuple[str, ...]) -> tuple[str, ...]:
+    """The server names that a route and a server have in common, the narrower of two."""
+    found = []
+    for name in map(str.lower, asked):
+        if not served or any(hosts.matches(one, name) for one in served):
+            found.append(name)
+        else:
+            found += [one for one in served if hosts.matches(name, one)]
+    return tuple(dict.fromkeys(found))
 
 
 def _targets(

@@ -1,9 +1,11 @@
-"""What proxies tell of the requests they served."""
+"""What proxies tell of the requests they served, and how they read them."""
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from plait.base.query import Query
-from plait.config.mesh_config import AccessLogEncoding
+from plait.config.mesh_config import AccessLogEncoding, Normalization
 from plait.mesh import ir, scopes
 
 
@@ -18,6 +20,21 @@ def access_log(q: Query) -> ir.AccessLog | None:
         json=settings.access_log_encoding is AccessLogEncoding.JSON,
         format=written,
     )
+
+
+def paths(q: Query) -> ir.Paths:
+    """How paths of requests are normalised."""
+    match q(scopes.mesh_settings).path_normalization.normalization:
+        case Normalization.NONE:
+            return ir.Paths.AS_WRITTEN
+        case Normalization.DEFAULT | Normalization.BASE:
+            return ir.Paths.RESOLVED
+        case Normalization.MERGE_SLASHES:
+            return ir.Paths.MERGED
+        case Normalization.DECODE_AND_MERGE_SLASHES:
+            return ir.Paths.DECODED
+        case _ as never:
+            assert_never(never)
 
 
 def detection_timeout(q: Query) -> float:

@@ -29,6 +29,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         destinations: full names of all hosts that it sends to, sorted.
         http: it has routes for requests.
         streams: it has routes for connections.
+        passed_on: it has routes for connections that stay encrypted.
     """
 
     key: Key
@@ -39,6 +40,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     destinations: tuple[str, ...]
     http: bool
     streams: bool
+    passed_on: bool = False
 
 
 class SourceMatch(Struct, frozen=True, kw_only=True):
@@ -65,12 +67,14 @@ def rule(q: Query, key: Key) -> Rule | None:
         destinations=tuple(sorted(set(_destinations(spec, namespace)))),
         http=bool(spec.http),
         streams=bool(spec.tcp),
+        passed_on=bool(spec.tls),
     )
 
 
 def _destinations(spec: kinds.VirtualService, namespace: str) -> Iterator[str]:
     written = [to.destination for http in spec.http for to in http.route]
     written += [to.destination for tcp in spec.tcp for to in tcp.route]
+    written += [to.destination for tls in spec.tls for to in tls.route]
     for destination in written:
         yield names.resolve(destination.host, namespace)
 

@@ -14,6 +14,7 @@ from plait.config.store import Store
 from plait.serve import rejections
 from plait.serve.rejections import Case, Part, Rows, Verdict
 from plait.serve.topics import Entry
+from plait.xds.resource import SECRET
 from plait.xds.wire import Payload
 
 LIMIT = 1_000
@@ -54,7 +55,8 @@ class Refusals:
     def refused(self, proxy: str, type_url: str, payload: Payload, error: str) -> None:
         """Find out which part a client refused; what another client took is not at fault."""
         at = self._store.clock.now()
-        parts = () if payload.accepted else _parts(payload, whole=False)
+        is_secret = type_url == SECRET  # rows are stored, and its bytes must not be
+        parts = () if payload.accepted or is_secret else _parts(payload, whole=False)
         verdict = Verdict(proxy=proxy, type_url=type_url, parts=parts, error=error, at=at)
         before = len(self._rows)
         self._step(verdict)

@@ -34,6 +34,7 @@ Role = ir.Role
 Interception = ir.Interception
 
 _TYPES: Final = "type.googleapis.com/envoy."
+_HEAP: Final = "envoy.resource_monitors.fixed_heap"
 _NO_LIMIT: Final = 2**31 - 1
 
 
@@ -81,6 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         health: where ``/healthz/ready`` answers 200 once Envoy is ready; empty: nowhere.
         stats_prefixes: statistics that are kept; empty: all.
         max_connections: from clients, over all listeners; 0: no limit.
+        max_heap: bytes near which memory is given back and new requests are refused; 0: no limit.
         max_regex_size: program size up to which RE2 expressions are taken.
     """
 
@@ -92,6 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     health: str = ""
     stats_prefixes: tuple[str, ...] = STATS
     max_connections: int = 0
+    max_heap: int = 2 << 30
     max_regex_size: int = 32768
 
 
@@ -118,7 +121,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "stats_config": _stats(settings.stats_prefixes),
         "layered_runtime": _runtime(settings.max_regex_size),
-        "overload_manager": _overload(settings.max_connections or _NO_LIMIT),
+        "overload_manager": _overload(settings.max_connections or _NO_LIMIT, settings.max_heap),
     }
 
 
@@ -277,7 +280,8 @@ def _runtime(regex: int) -> dict[str, Any]:
     }
 
 
-def _overload(connections: int) -> dict[str, Any]:
+def _overload(connections: int, heap: int) -> dict[str, Any]:
+    """Bounds of a whole Envoy, as it advises them for an edge."""
     kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
     monitor = {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
@@ -286,4 +290,25 @@ def _overload(connections: int) -> dict[str, Any]:
             "max_active_downstream_connections": connections,
         },
     }
-    return {"resource_monitors": [monitor]}
+    if not heap:
+        return {"resource_monitors": [monitor]}
+    memory = {
+        "name": _HEAP,
+        "typed_config": {
+            "@type": _TYPES + "extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+            "max_heap_size_bytes": heap,
+        },
+    }
+    shares = {"shrink_heap": 0.95, "stop_accepting_requests": 0.98}
+    actions = [
+        {
+            "name": f"envoy.overload_actions.{action}",
+            "triggers": [{"name": _HEAP, "threshold": {"value": share}}],
+        }
+        for action, share in shares.items()
+    ]
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [monitor, memory],
+        "actions": actions,
+    }

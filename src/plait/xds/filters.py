@@ -71,6 +71,9 @@ JSON_FORMAT: Final = {
 _SANITIZE_SET, _APPEND_FORWARD = 3, 2  # ForwardClientCertDetails
 _PASS_THROUGH = 2  # ServerHeaderTransformation: the application's own header stays
 _ONCE = 1  # FilterStateValue.SharedWithUpstream
+_DECODE = 4  # PathWithEscapedSlashesAction.UNESCAPE_AND_FORWARD
+_DROP_HEADER = 2  # HeadersWithUnderscoresAction
+_HEADERS = 15.0  # seconds that a client at an edge has for the headers of a request
 _EMPTY = protos.HeaderMutation()
 
 
@@ -113,29 +116,33 @@ def _json_format(written: str) -> dict[str, Any]:
         return {"message": written}
 
 
-def http(chain: ir.HttpChain, log: ir.AccessLog | None, *, told: bool = False) -> Any:
+def http(
+    chain: ir.HttpChain,
+    log: ir.AccessLog | None,
+    paths: ir.Paths = ir.Paths.RESOLVED,
+    *,
+    told: bool = False,
+) -> Any:
     """The filter of a chain of requests; `told`: each is told to the agent."""
     manager = protos.HttpConnectionManager(
         stat_prefix=chain.stat_prefix,
         http_filters=[_http_filter(one) for one in chain.filters],
-        access_log=[
-            *access_logs(log),
-            *([_told(protos.HttpGrpcAccessLogConfig())] if told else []),
-        ],
+        access_log=access_logs(log),
         use_remote_address={"value": chain.edge},
-        normalize_path={"value": True},
+        normalize_path={"value": paths is not ir.Paths.AS_WRITTEN},
+        merge_slashes=paths in (ir.Paths.MERGED, ir.Paths.DECODED),
         proxy_100_continue=True,
         generate_request_id={"value": True},
         upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=protos.duration(0),
-        http2_protocol_options={
-            "max_concurrent_streams": {"value": 1024},
-            "initial_stream_window_size": {"value": 1 << 20},
-            "initial_connection_window_size": {"value": 4 << 20},
-        },
+        http2_protocol_options=_http2(chain),
     )
     if told:
         manager.access_log.append(_told(protos.HttpGrpcAccessLogConfig()))
+    if paths is ir.Paths.DECODED:
+        manager.path_with_escaped_slashes_action = _DECODE
+    if chain.edge:
+        _guard(manager)
     if chain.inbound or chain.edge:
         manager.server_name = "istio-envoy"
         manager.forward_client_cert_details = _SANITIZE_SET if chain.edge else _APPEND_FORWARD
@@ -146,6 +153,26 @@ def http(chain: ir.HttpChain, log: ir.AccessLog | None, *, told: bool = False) -
         manager.server_header_transformation = _PASS_THROUGH
     _route_source(manager, chain)
     return _filter("envoy.filters.network.http_connection_manager", manager)
+
+
+def _http2(chain: ir.HttpChain) -> dict[str, Any]:
+    """Bounds of a connection; at an edge those that Envoy advises for clients nobody knows."""
+    streams, window = (100, 256 << 10) if chain.edge else (1024, 1 << 20)
+    return {
+        "max_concurrent_streams": {"value": streams},
+        "initial_stream_window_size": {"value": window},
+        "initial_connection_window_size": {"value": 4 * window},
+    }
+
+
+def _guard(manager: Any) -> None:
+    """What clients that nobody knows may not do to an edge.
+
+    Headers must be there in time, and those that some servers take for others are dropped:
+    ``x_y`` is ``X-Y`` to them, so it could be forged.
+    """
+    manager.request_headers_timeout.CopyFrom(protos.duration(_HEADERS))
+    manager.common_http_protocol_options.headers_with_underscores_action = _DROP_HEADER
 
 
 def _route_source(manager: Any, chain: ir.HttpChain) -> None:

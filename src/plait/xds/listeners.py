@@ -14,6 +14,7 @@ from plait.xds.resource import LISTENER, Absent, Answer, Child, Named, Present, 
 
 _CHAINS = 3  # field number in Listener
 _INBOUND, _OUTBOUND = 1, 2  # TrafficDirection
+_HANDSHAKE = 15.0  # seconds that a caller has to agree on encryption
 _UNIX = "unix://"
 
 
@@ -77,14 +78,15 @@ def _tables(listener: ir.Listener) -> tuple[str, ...]:
 
 
 def _child(chain: ir.Chain, listener: ir.Listener) -> Child:
-    body = protos.encode(chain_message(chain, listener.access_log))
+    body = protos.encode(chain_message(chain, listener))
     return Child(name=chain.name, digest=digest(body), body=body, origin=chain.origin)
 
 
-def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
-    """A FilterChain message."""
+def chain_message(chain: ir.Chain, listener: ir.Listener) -> Any:
+    """A FilterChain message of a listener."""
+    log = listener.access_log
     if isinstance(chain.action, ir.HttpChain):
-        network = [filters.http(chain.action, log, told=chain.told)]
+        network = [filters.http(chain.action, log, listener.paths, told=chain.told)]
     else:
         network = filters.tcp(chain.action, log, told=chain.told)
     message = protos.FilterChain(
@@ -92,6 +94,7 @@ def chain_message(chain: ir.Chain, log: ir.AccessLog | None) -> Any:
     )
     if chain.tls is not None:
         message.transport_socket.CopyFrom(tls.server(chain.tls))
+        message.transport_socket_connect_timeout.CopyFrom(protos.duration(_HANDSHAKE))
     if chain.origin:
         message.metadata.filter_metadata["plait"]["origin"] = str(chain.origin[0])
     if chain.asks:
@@ -135,7 +138,7 @@ def encode_frame(listener: ir.Listener) -> bytes:
     if listener.original_destination and not listener.inbound:
         message.use_original_dst.value = True
     if listener.default:
-        message.default_filter_chain.CopyFrom(chain_message(listener.default, listener.access_log))
+        message.default_filter_chain.CopyFrom(chain_message(listener.default, listener))
     if listener.origin:
         message.metadata.filter_metadata["plait"]["origin"] = str(listener.origin[0])
     return protos.encode(message)

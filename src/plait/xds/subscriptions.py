@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.base.query import Call, Query
-from plait.mesh import ir
+from plait.mesh import credentials, ir
 from plait.xds import clusters, endpoints, extensions, hosts, listeners, routes, secrets
 from plait.xds.resource import (
     CLUSTER,
@@ -50,10 +50,19 @@ def named(type_url: str, name: str, placement: ir.Placement) -> Call:
     if type_url == EXTENSION:
         return extensions.extension, (view, name)
     if type_url == SECRET:
-        return secrets.secret, (name,)
+        return _secret(name, view)
     if type_url in (CLUSTER, LISTENER, HOSTS):
         return of_wildcard, (type_url, placement, name)
     return absent, (type_url, name)
+
+
+def _secret(name: str, view: ir.View) -> Call:
+    """Secrets that are objects are for gateways, and of their own namespace."""
+    if not name.startswith(credentials.KUBERNETES):
+        return secrets.secret, (name,)
+    if view.role is ir.Role.GATEWAY:
+        return secrets.of_namespace, (view.namespace, name)
+    return absent, (SECRET, name)
 
 
 def of_wildcard(q: Query, type_url: str, placement: ir.Placement, name: str) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from plait.config import codec
+from plait.config import codec, seal
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.ports import Change, Fault
 from plait.config.record import Record
@@ -19,6 +19,7 @@ from plait.serve.api.paths import Options, Target
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # of generated names: no vowels, no words
 _KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 _SET_BY_SERVER = (*_KEPT, "resourceVersion", "deletionGracePeriodSeconds", "selfLink")
+_VALUES = ("data", "binaryData", "immutable")
 _CODES = {"PLT1003": "unknown field", "PLT1004": "duplicate field"}
 
 
@@ -110,7 +111,30 @@ def completed(value: dict[str, Any], old: Record | None) -> dict[str, Any]:
         known = old.document["metadata"]
         kept = (*_KEPT, "deletionGracePeriodSeconds")
         metadata |= {k: known[k] for k in kept if k in known}
-    return codec.with_texts_as_data({**value, "metadata": metadata})
+    found = codec.with_texts_as_data({**value, "metadata": metadata})
+    is_renewed = old is not None and seal.is_sealed(old.document) and seal.is_anew(found)
+    return {k: v for k, v in found.items() if k != seal.SEALED} if is_renewed else found
+
+
+def see_changeable(target: Target, value: dict[str, Any], old: Record | None) -> None:
+    """Is `value` a change that `old` allows?
+
+    Raises:
+        StatusError: 422; `old` is immutable and its values change, or it is a Secret that cannot
+            be opened and the client does not say its values anew.
+    """
+    if old is None:
+        return
+    cause = None
+    if seal.is_secret(old.key) and seal.is_sealed(old.document) and not seal.is_anew(value):
+        told = "Forbidden: the Secret cannot be opened: write its data anew, or delete it"
+        cause = status.Cause(reason="FieldValueForbidden", field="data", message=told)
+    for field in _VALUES if old.document.get("immutable") is True else ():
+        if value.get(field) != old.document.get(field):
+            told = "Forbidden: field is immutable when `immutable` is set"
+            cause = status.Cause(reason="FieldValueForbidden", field=field, message=told)
+    if cause is not None:
+        raise status.invalid(target.kind, old.key.name, [cause])
 
 
 def admitted(

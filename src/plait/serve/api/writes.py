@@ -68,6 +68,7 @@ class Writer(Struct, frozen=True, kw_only=True):
             StatusError: the object is not valid, or not as it was expected to be.
         """
         value = admission.completed(value, old)
+        admission.see_changeable(self.target, value, old)
         self._see_finalizers(value, old)
         name = value["metadata"]["name"]
         admitted = admission.admitted(self.target, value, self.options, self.duplicates)

@@ -1,0 +1,54 @@
+"""Secrets that proxies show and trust: where they are, and whether they can be used.
+
+Whoever plans listeners reads only whether a Secret is good, so that a new certificate reaches the
+proxies as a new secret and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plait.base.query import Query
+from plait.config import credentials
+from plait.config.credentials import Flaw, Pair, Roots
+from plait.config.kinds.secret import Secret
+from plait.config.meta import Key, Object
+
+KUBERNETES: Final = "kubernetes://"
+"""What the names of secrets begin with that are objects, as in Istio."""
+AUTHORITIES: Final = "-cacert"
+"""What the name of a secret ends with that says whom to trust, as in Istio."""
+
+
+def pair(q: Query, namespace: str, name: str) -> Pair | Flaw:
+    """The certificate and key of the Secret `name`."""
+    values = _values(q, namespace, name)
+    return Flaw("", "does not exist") if values is None else credentials.pair(values)
+
+
+def roots(q: Query, namespace: str, name: str) -> Roots | Flaw:
+    """Whom ``NAME-cacert`` says to trust: that Secret, else the one without the ending."""
+    values = _values(q, namespace, name)
+    if values is None:
+        values = _values(q, namespace, name.removesuffix(AUTHORITIES))
+    return Flaw("", "does not exist") if values is None else credentials.roots(values)
+
+
+def lacks_pair(q: Query, namespace: str, name: str) -> str:
+    """Why the certificate of a Secret cannot be shown; empty: it can."""
+    return _said(q(pair, namespace, name))
+
+
+def lacks_roots(q: Query, namespace: str, name: str) -> str:
+    """Why a Secret does not say whom to trust; empty: it does."""
+    return _said(q(roots, namespace, name))
+
+
+def _said(found: Pair | Roots | Flaw) -> str:
+    return f"{found.name} {found.problem}".strip() if isinstance(found, Flaw) else ""
+
+
+def _values(q: Query, namespace: str, name: str) -> dict[str, bytes] | None:
+    key = Key(group="", kind="Secret", namespace=namespace, name=name)
+    found: Object[Secret] | None = q.row("Secret", key)
+    return None if found is None else found.spec.values
