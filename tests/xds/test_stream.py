@@ -454,6 +454,23 @@ def test_a_revision_is_delivered_when_all_of_it_is_acknowledged():
     assert client.delivered == mesh.revision
 
 
+def test_a_removal_is_delivered_when_it_is_acknowledged():
+    mesh = small()
+    client = full(mesh)
+    keys = [
+        ("Item", (one.type_url, one.name), None) for one in (item("CDS", "a"), item("EDS", "a"))
+    ]
+
+    mesh.write(*keys, ("Item", item("RDS", "80").key, item("RDS", "80", "to b")))
+    seen = [client.delivered]
+    client.ack("RDS")  # and the end of the cluster is sent
+    seen.append(client.delivered)
+    client.ack("CDS")
+
+    assert seen == [mesh.revision - 1] * 2
+    assert client.delivered == mesh.revision
+
+
 def test_a_new_listener_is_delivered_when_it_has_its_route_table():
     mesh = small()
     client = full(mesh)

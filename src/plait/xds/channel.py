@@ -156,6 +156,12 @@ class Channel:
         )
 
     @property
+    def confirmed(self) -> int:
+        """Number up to which the client took everything, removals too."""
+        told = min(self.acked, self.cleared)
+        return min(told, self.sending - 1) if self.sending else told
+
+    @property
     def idle(self) -> bool:
         """Whether it is settled and nothing it holds waits to be compared."""
         return not self.fresh and self.held is None and self.settled

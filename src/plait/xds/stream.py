@@ -99,7 +99,7 @@ class Stream:
     @property
     def acknowledged(self) -> int | None:
         """Number up to which the client has everything, warmed; None: all there is."""
-        found = [c.acked for c in self._channels.values() if not c.settled]
+        found = [c.confirmed for c in self._channels.values() if not c.settled]
         if any(c.owed or c.topic.number == 0 for c in self._channels.values()):
             found.append(max(c.topic.number for c in self._channels.values()) - 1)
         if self._awaited:
