@@ -143,6 +143,7 @@ def test_rules_name_only_subsets_that_the_destination_rules_define():
         if one["kind"] == "VirtualService"
         for route in one["spec"]["http"]
         for to in route["route"]
+        if "subset" in to["destination"]
     }
 
     assert used <= defined
