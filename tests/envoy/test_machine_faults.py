@@ -83,6 +83,55 @@ def test_a_killed_agent_is_followed_by_another_and_proxies_serve_on(world: Machi
     assert {p: _state(world, p).pid for p in pids} == pids
 
 
+def test_a_killed_edge_comes_back_and_calls_inside_do_not_fail(world: Machine):
+    before = _edge(world)
+    with ThreadPoolExecutor() as pool, traffic.Load(world.gateway, headers=HOST) as load:
+        eventually(lambda: load.seen.total() > 50, what="requests before")
+        inside = pool.submit(world.call, "dict(traffic.names('reviews:9080', 2000))")
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _edge(world) not in (0, before), 30, "another edge")
+        _serves_again(load)
+
+    assert set(eval(inside.result())) == {"v1", "v2"}
+
+
+def test_a_killed_sidecar_comes_back_and_fails_its_own_requests_only(world: Machine):
+    for version in ("v1", "v2"):
+        http = istio.weights("reviews", port=9080, **{version: 100})
+        hosts = [f"{version}.example"]
+        world.apply(istio.virtual_service(version, http, hosts=hosts, gateways=["gw"]))
+    proxy = _proxy_of(world, "reviews-v1")
+    before = _state(world, proxy).pid
+    with (
+        traffic.Load(world.gateway, headers={"Host": "v1.example"}) as own,
+        traffic.Load(world.gateway, headers={"Host": "v2.example"}) as other,
+    ):
+        eventually(lambda: own.seen.total() > 50, what="requests before")
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _state(world, proxy).pid not in (0, before), 30, "another Envoy")
+        _serves_again(own)
+        _serves_again(other)
+
+    assert other.failures == []
+    assert set(own.seen) == {"v1"}
+    assert _state(world, proxy).restarts == 1
+
+
+def _serves_again(load: traffic.Load) -> None:
+    """Wait for one good answer, and then for many with no other between them."""
+    good = load.seen.total()
+    eventually(lambda: load.seen.total() > good, 30, "a good answer")
+    good, bad = load.seen.total(), len(load.failures)
+    eventually(lambda: load.seen.total() > good + 200, 30, "more of them")
+    assert load.failures[bad:] == []
+
+
+def _edge(world: Machine) -> int:
+    """The process of the edge; 0: it has none."""
+    state = places.read(world.place.state(places.EDGE), places.EdgeState)
+    return state.pid if state else 0
+
+
 def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(world: Machine):
     pod = world.pod(app="reviews", version="v1")
     with world.watching("endpointslices", "-l", "kubernetes.io/service-name=reviews") as seen:
@@ -243,6 +292,30 @@ def test_a_second_up_waits_until_the_first_has_a_control_plane():
             world.down()
 
     assert "it runs already" in second
+
+
+def test_two_meshes_that_start_at_once_both_come_up():
+    with directory() as top, ThreadPoolExecutor() as pool:
+        worlds = []
+        for name in ("one", "two"):
+            (top / name).mkdir()
+            world = Machine(top / name)
+            world.write("web", service("web", http=9080), world.backend("web"))
+            http = {"route": [istio.to("web", port=9080)]}
+            gateway = istio.gateway("gw", (world.port, "HTTP"))
+            rules = istio.virtual_service("web", http, hosts=["*"], gateways=["gw"])
+            world.write("gateway", gateway, rules)
+            worlds.append(world)
+        try:
+            said = list(pool.map(Machine.up, worlds))
+            found = [traffic.names(world.gateway, 5) for world in worlds]
+            addresses = {(world.data / "api.address").read_text() for world in worlds}
+        finally:
+            list(pool.map(Machine.down, worlds))
+
+    assert all("up after" in one for one in said)
+    assert found == [{"v1": 5}, {"v1": 5}]
+    assert len(addresses) == 2
 
 
 def test_a_note_that_cannot_be_written_ends_nothing_and_is_written_later(world: Machine):
