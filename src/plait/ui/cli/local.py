@@ -24,6 +24,7 @@ PORT = 15080
 """The API's usual port, used if it is free."""
 
 _PATIENCE = 30.0  # seconds until the control plane must answer
+_SECOND_TRY = 2.0  # seconds in which who started one that ended has started another
 _ENDING = 15.0  # seconds that it is given to end
 _LONGEST = 45  # characters of the run directory: paths of sockets below it must fit 107
 _TICK = 0.05
@@ -103,6 +104,30 @@ class Machine:
             if api or _TAKEN not in error.message:
                 raise
             self.await_plane(self.start(files, images, _ANY))
+
+    def join(self, plane: processes.Process) -> None:
+        """Wait until the control plane answers that somebody else starts.
+
+        Raises:
+            ClickException: it ended, or takes too long; with its own words.
+        """
+        try:
+            self.await_plane(plane)
+        except click.ClickException:
+            another = self._another(plane)
+            if another is None:
+                raise
+            self.await_plane(another)
+
+    def _another(self, plane: processes.Process) -> processes.Process | None:
+        """What is started in place of one that ended, as `begin` does; None: nothing is."""
+        deadline = time.monotonic() + _SECOND_TRY
+        while time.monotonic() < deadline and not plane.is_alive():
+            found = self.running()
+            if found is not None:
+                return found[1]
+            time.sleep(_TICK)
+        return None
 
     def await_plane(self, plane: processes.Process) -> None:
         """Until the control plane answers.
