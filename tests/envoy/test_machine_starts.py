@@ -6,20 +6,24 @@ import re
 import shlex
 import signal
 import socket
+import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from examples.bookinfo.check import processes as running
 from plait.base import place as places
 from plait.base import processes
+from plait.platforms.local.network import Network
 from plait.ui.cli import local
 from tests.support import istio, traffic
 from tests.support.envoy import eventually
 from tests.support.machine import Machine, deployment, directory, service
 from tests.support.netns import needs_root
-from tests.support.plane import PLAIT
+from tests.support.plane import PLAIT, Plane
 
 pytestmark = needs_root
 
@@ -183,7 +187,73 @@ def test_what_the_machine_lacks_is_said_in_one_line(missing: str):
         else:
             world.environment["PATH"] = str(bare)
         said = world.up(ok=False)
+        left = world.data.exists()
 
+    assert not left
     assert len(said.strip().splitlines()) <= 2, said
     assert "error:" in said
     assert {"root": "root", "iptables-restore": "iptables"}[missing] in said
+
+
+def test_a_start_that_fails_leaves_a_users_directory_as_it_was():
+    with directory() as top, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        world = Machine(top)
+        world.write("web", world.backend("web"))
+        world.data.mkdir(mode=0o750)
+        (world.data / "own.sock").touch()
+        said = world.up("--api", f"127.0.0.1:{taken.getsockname()[1]}", ok=False)
+        left = sorted(path.name for path in world.data.iterdir())
+        mode = stat.S_IMODE(world.data.stat().st_mode)
+        switch = Path("/run/netns", Network(world.place.run).switch)
+        alive = running(str(world.data))
+
+    assert "another process listens there" in said
+    assert (left, mode) == (["own.sock"], 0o750)
+    assert not switch.exists()
+    assert alive == []
+
+
+def test_a_directory_that_is_refused_is_not_made():
+    with directory() as top:
+        world = Machine(top)
+        (top / "closed").mkdir(mode=0o700)
+        world.data = top / "closed" / "new" / "data"
+        said = world.up(ok=False)
+        left = list((top / "closed").iterdir())
+
+    assert f"{top / 'closed'} is closed to other users" in said
+    assert left == []
+
+
+def test_what_is_not_plaits_is_neither_used_nor_removed():
+    with directory() as top:
+        world = Machine(top)
+        world.data.mkdir()
+        (world.data / "lock").write_text("mine")
+        refused = world.up(ok=False)
+        down = world.down()
+        kept = (world.data / "lock").read_text()
+        (world.data / "lock").rename(world.data / "mine.sock")
+        try:
+            world.up()
+            mode = stat.S_IMODE(world.data.stat().st_mode)
+        finally:
+            world.down()
+        left = [path.name for path in world.data.iterdir()]
+
+    assert f"{world.data / 'lock'} is there and not plait's" in refused
+    assert "nothing runs here" in down
+    assert kept == "mine"
+    assert (left, mode) == (["mine.sock"], 0o755)
+
+
+def test_down_leaves_alone_what_another_control_plane_uses():
+    with directory() as top, Plane(top):
+        world = Machine(top)
+        said = world.run("down", "--data", str(world.data), ok=False)
+        left = (world.data / "plait.db").exists()
+
+    assert "in use by another plait" in said
+    assert left
