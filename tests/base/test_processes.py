@@ -175,7 +175,7 @@ def test_a_process_is_found_by_its_arguments_before_and_after_it_became_itself(t
     with started(Command(command=("/bin/sh", "-c", "sleep 300; :", mark)), tmp_path) as process:
         early = processes.find("sleep 300; :", mark)
         eventually(lambda: is_running(process, "sh"))
-        late = processes.find("sleep 300; :", mark)
+        late = eventually(lambda: processes.find("sleep 300; :", mark))
 
     assert early is not None
     assert late is not None
