@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 MESH = Path(__file__).resolve().parent / "mesh"
 PLAIT = str(Path(sys.executable).parent / "plait")
+STOP = f"{ROOT / 'scripts' / 'demo'} stop"
 URL = "http://127.0.0.1:8080/productpage"
 _FAREWELL = f"""
 bookinfo: {URL}
@@ -27,7 +28,7 @@ Load it again and again: the stars of the reviews change.  Then change who is as
     {PLAIT} logs -f deployment/reviews-v2
     {PLAIT} scale deployment/details-v1 --replicas 0
 
-Stop it with: {ROOT / "scripts" / "demo"} stop
+Stop it with: {STOP}
 """
 
 
@@ -36,6 +37,8 @@ def start() -> int:
     code = subprocess.run([PLAIT, "up", str(MESH)], check=False).returncode  # noqa: S603 - our own
     if code == 0:
         print(_FAREWELL)
+    else:
+        sys.stderr.write(f"End what runs of the demo with: {STOP}\n")
     return code
 
 

@@ -9,7 +9,7 @@ several addresses in a variable are separated by commas.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +216,17 @@ def _parsed(name: str, value: Any, origin: str) -> Any:
     try:
         return parse(value)
     except ValueError as error:
-        said = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        said = ", ".join(_wrong(parse, value)) if isinstance(value, list | tuple) else value
         raise SettingsError(f'{origin}: {name} must be {error}, not "{said}"') from None
+
+
+def _wrong(parse: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[str]:
+    """Those of several that are wrong by themselves."""
+    for value in values:
+        try:
+            parse([value])
+        except ValueError:
+            yield str(value)
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -78,8 +78,16 @@ def test_the_exit_code_of_a_child_is_known_and_the_signal_that_ended_it(tmp_path
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        (Command(command=("no-such-program",)), 127, "cannot start no-such-program: no such"),
-        (Command(command=("/dev/null",)), 126, "cannot start /dev/null: Permission"),
+        (
+            Command(command=("no-such-program",)),
+            127,
+            "cannot start no-such-program: no such command in PATH\n",
+        ),
+        (
+            Command(command=("/dev/null",)),
+            126,
+            f"cannot start /dev/null: Permission denied to user {os.geteuid()}\n",
+        ),
         (Command(command=("sh",), network="/run/netns/no-such"), 127, "/run/netns/no-such"),
         (Command(command=("sh",), directory="/no-such"), 127, "cannot start /no-such"),
     ],
@@ -91,6 +99,15 @@ def test_what_cannot_be_started_says_so_in_its_log(
 
     assert found == code
     assert words in said
+
+
+@needs_root
+def test_what_another_user_may_not_do_names_that_user(tmp_path: Path):
+    tmp_path.chmod(0o700)
+    command = Command(command=("/bin/true",), directory=str(tmp_path), uid=4711)
+
+    said = f"cannot start {tmp_path}: Permission denied to user 4711\n"
+    assert ended(command, tmp_path) == (126, said)
 
 
 def test_a_signal_to_all_reaches_what_it_started(tmp_path: Path):
@@ -158,7 +175,7 @@ def test_a_process_is_found_by_its_arguments_before_and_after_it_became_itself(t
     with started(Command(command=("/bin/sh", "-c", "sleep 300; :", mark)), tmp_path) as process:
         early = processes.find("sleep 300; :", mark)
         eventually(lambda: is_running(process, "sh"))
-        late = processes.find("sleep 300; :", mark)
+        late = eventually(lambda: processes.find("sleep 300; :", mark))
 
     assert early is not None
     assert late is not None

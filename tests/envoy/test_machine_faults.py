@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,7 @@ from plait.base import place as places
 from plait.base import processes
 from tests.support import istio, traffic
 from tests.support.envoy import eventually
-from tests.support.machine import Machine, deployment, directory, machine, service
+from tests.support.machine import Machine, machine
 from tests.support.netns import needs_root
 from tests.support.plane import free_port
 
@@ -81,6 +79,55 @@ def test_a_killed_agent_is_followed_by_another_and_proxies_serve_on(world: Machi
     assert load.failures == []
     eventually(lambda: _state(world, next(iter(pids))).ready, 30, "the new agent says so")
     assert {p: _state(world, p).pid for p in pids} == pids
+
+
+def test_a_killed_edge_comes_back_and_calls_inside_do_not_fail(world: Machine):
+    before = _edge(world)
+    with ThreadPoolExecutor() as pool, traffic.Load(world.gateway, headers=HOST) as load:
+        eventually(lambda: load.seen.total() > 50, what="requests before")
+        inside = pool.submit(world.call, "dict(traffic.names('reviews:9080', 2000))")
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _edge(world) not in (0, before), 30, "another edge")
+        _serves_again(load)
+
+    assert set(eval(inside.result())) == {"v1", "v2"}
+
+
+def test_a_killed_sidecar_comes_back_and_fails_its_own_requests_only(world: Machine):
+    for version in ("v1", "v2"):
+        http = istio.weights("reviews", port=9080, **{version: 100})
+        hosts = [f"{version}.example"]
+        world.apply(istio.virtual_service(version, http, hosts=hosts, gateways=["gw"]))
+    proxy = _proxy_of(world, "reviews-v1")
+    before = _state(world, proxy).pid
+    with (
+        traffic.Load(world.gateway, headers={"Host": "v1.example"}) as own,
+        traffic.Load(world.gateway, headers={"Host": "v2.example"}) as other,
+    ):
+        eventually(lambda: own.seen.total() > 50, what="requests before")
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _state(world, proxy).pid not in (0, before), 30, "another Envoy")
+        _serves_again(own)
+        _serves_again(other)
+
+    assert other.failures == []
+    assert set(own.seen) == {"v1"}
+    assert _state(world, proxy).restarts == 1
+
+
+def _serves_again(load: traffic.Load) -> None:
+    """Wait for one good answer, and then for many with no other between them."""
+    good = load.seen.total()
+    eventually(lambda: load.seen.total() > good, 30, "a good answer")
+    good, bad = load.seen.total(), len(load.failures)
+    eventually(lambda: load.seen.total() > good + 200, 30, "more of them")
+    assert load.failures[bad:] == []
+
+
+def _edge(world: Machine) -> int:
+    """The process of the edge; 0: it has none."""
+    state = places.read(world.place.state(places.EDGE), places.EdgeState)
+    return state.pid if state else 0
 
 
 def test_a_killed_application_is_restarted_and_its_endpoint_goes_and_returns(world: Machine):
@@ -173,78 +220,6 @@ def test_everything_killed_comes_up_again_and_down_leaves_nothing():
     assert not [path for path in before | after if Path(path).exists()]
 
 
-def test_bad_workloads_are_told_with_the_way_out_and_others_come_up():
-    with directory() as top, socket.socket() as taken:
-        world = Machine(top)
-        taken.bind(("127.0.0.1", world.port))
-        taken.listen()
-        unmapped = deployment("stranger", {"app": "stranger"}, image="registry.test/stranger:1")
-        world.images["crash"] = {"command": ["sh", "-c", "echo cannot go on >&2; exit 3"]}
-        crashing = deployment("crashing", {"app": "crashing"}, image="crash")
-        world.images["idle"] = {"command": ["sleep", "600"]}
-        probe: dict[str, Any] = {"tcpSocket": {"port": 1}, "periodSeconds": 1}
-        silent = deployment("silent", {"app": "silent"}, image="idle", readinessProbe=probe)
-        world.write("gateway", istio.gateway("gw", (world.port, "HTTP")))
-        world.write("web", service("web", http=9080), world.backend("web"))
-        world.write("bad", unmapped, crashing, silent)
-        unread = deployment("unread", {"app": "unread"}, image="idle", replicas="two")  # type: ignore[arg-type]
-        odd = deployment("odd", {"app": "odd"}, image="idle", imagePullPolice="Always")
-        odd["spec"]["template"]["spec"]["containers"][0].pop("readinessProbe")
-        world.write("unread", unread, odd)
-        try:
-            said = world.up("--timeout", "25", ok=False)
-        finally:
-            world.down()
-
-    assert "web" in said
-    assert "images.toml" in said
-    assert '[images."registry.test/stranger' in said
-    assert said.count("cannot go on") == 1  # and not again with each wait
-    assert "unread.yaml" in said
-    assert '"two" is not a whole number' in said
-    assert "imagePullPolice: unknown field" in said
-    assert "eadiness probe" in said
-    assert f"127.0.0.1:{world.port}" in said
-    assert "default/web-v1" in said
-    assert "1 of 1 ready" in said
-
-
-def test_up_names_a_wrong_file_and_does_not_wait_for_what_completed():
-    with directory() as top:
-        world = Machine(top)
-        world.images["task"] = {"command": ["echo", "done"]}
-        spec = {"restartPolicy": "Never", "containers": [{"name": "task", "image": "task"}]}
-        metadata = {"name": "task", "namespace": "default"}
-        task = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        (world.files / "wrong.yaml").write_text("kind: [x\n")
-        try:
-            alone = world.up(ok=False)
-            (world.files / "wrong.yaml").unlink()
-            world.write("task", task)
-            eventually(lambda: "Completed" in world.run("get", "pods"), what="the end")
-            completed = world.up("--timeout", "60")
-        finally:
-            world.down()
-
-    assert "wrong.yaml:2" in alone
-    assert "no workload" not in alone
-    assert "completed" in completed
-
-
-def test_a_second_up_waits_until_the_first_has_a_control_plane():
-    with directory() as top, ThreadPoolExecutor() as pool:
-        world = Machine(top)
-        try:
-            first = pool.submit(world.up)
-            eventually(world.place.mesh.exists, what="a control plane that starts")
-            second = world.up()
-            first.result()
-        finally:
-            world.down()
-
-    assert "it runs already" in second
-
-
 def test_a_note_that_cannot_be_written_ends_nothing_and_is_written_later(world: Machine):
     before, log = plane(world), world.data / "serve.log"
     note = world.place.edge.read_bytes()
@@ -264,25 +239,6 @@ def test_a_note_that_cannot_be_written_ends_nothing_and_is_written_later(world: 
     assert str(port) in world.place.edge.read_text()
     assert world.place.edge.read_bytes() != note
     assert processes.is_running(before)
-
-
-@pytest.mark.parametrize("missing", ["iptables-restore", "root"])
-def test_what_the_machine_lacks_is_said_in_one_line(missing: str):
-    with directory() as top:
-        world = Machine(top)
-        world.write("web", world.backend("web"))
-        bare = top / "bin"
-        bare.mkdir()
-        (bare / "ip").symlink_to("/usr/sbin/ip")
-        if missing == "root":
-            world.prefix = ("unshare", "--user")  # where we are nobody
-        else:
-            world.environment["PATH"] = str(bare)
-        said = world.up(ok=False)
-
-    assert len(said.strip().splitlines()) <= 2, said
-    assert "error:" in said
-    assert {"root": "root", "iptables-restore": "iptables"}[missing] in said
 
 
 def _proxies(world: Machine) -> list[str]:

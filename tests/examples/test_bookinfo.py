@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import socket
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +23,7 @@ from examples.bookinfo.services import details, productpage, ratings, reviews, s
 from examples.bookinfo.services.productpage import Peers
 from examples.bookinfo.services.server import Answering, Reply, Request, Service
 from examples.bookinfo.visitor import BLACK, FAILED, NO_STARS, RED, Visitor
+from tests.support.machine import directory
 from tests.support.netns import needs_root
 
 BOOKINFO = Path(demo.__file__).parent
@@ -106,6 +111,38 @@ def test_the_demo_starts_obeys_every_way_of_changing_it_and_leaves_nothing():
     assert len(said) == 9
 
 
+@needs_root
+def test_a_demo_that_does_not_start_says_how_to_end_it():
+    with directory() as top, socket.socket() as taken:
+        with contextlib.suppress(OSError):  # then somebody else has it
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        environment = {**os.environ, "PLAIT_DATA": str(top / "data")}
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "examples.bookinfo.demo", *words],
+                capture_output=True,
+                text=True,
+                env=environment,
+                cwd=demo.ROOT,
+                timeout=180,
+                check=False,
+            )
+
+        try:
+            started = run()
+        finally:
+            stopped = run("stop")
+        left = (top / "data").exists()
+
+    assert started.returncode == 1
+    assert "127.0.0.1:8080" in started.stderr
+    assert started.stderr.endswith(f"with: {demo.ROOT}/scripts/demo stop\n")
+    assert stopped.stdout == "stopped; nothing is left\n"
+    assert not left
+
+
 def test_the_mesh_has_the_names_that_istio_gives_bookinfo():
     found = documents("mesh")
     names = {(one["kind"], one["metadata"]["name"]) for one in found}
@@ -143,6 +180,7 @@ def test_rules_name_only_subsets_that_the_destination_rules_define():
         if one["kind"] == "VirtualService"
         for route in one["spec"]["http"]
         for to in route["route"]
+        if "subset" in to["destination"]
     }
 
     assert used <= defined

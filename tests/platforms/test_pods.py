@@ -9,6 +9,7 @@ from plait.base import netns
 from plait.base import place as places
 from plait.base.place import ProxySpec
 from plait.config.ports import PodFiles
+from plait.platforms.local import members
 from plait.platforms.local.network import Network
 from tests.support.netns import needs_root
 from tests.support.platform import (
@@ -124,6 +125,67 @@ def test_an_app_that_is_killed_is_started_again():
         assert ended is not None
         assert (ended.exit_code, ended.signal) == (137, 9)
         assert pid(status) != first
+
+    running(body)
+
+
+SCATTERED = "setsid sleep 1000 & setsid sh -c 'sleep 1000; :' & sleep 1000"
+
+
+def test_nobody_of_a_run_is_left_when_the_next_begins_and_others_stay():
+    async def body(world: World) -> None:
+        other = {"name": "other", "image": "sh", "args": ["setsid sleep 1000 & exec sleep 1000"]}
+        app = {"name": "app", "image": "sh", "args": [SCATTERED]}
+        asked = pod(spec={"containers": [app, other]})
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            leader = pid(await world.until(is_ready))
+            await world.inside(1, 7)
+            network = Network(world.place.run).path(1)
+            own = members.of_container(network, "app")
+            others = members.of_container(network, "other")
+            os.kill(leader, signal.SIGKILL)
+            await world.until(
+                lambda s: container(s).restart_count == 1 and container(s).container_id
+            )
+            left = [one for one in own if is_alive(one)]
+
+        assert leader in own
+        assert (len(own), len(others)) == (5, 2)
+        assert left == []
+        assert all(map(is_alive, others))
+
+    running(body)
+
+
+def test_nobody_is_left_of_a_run_that_ended_while_no_platform_was_there():
+    async def body(world: World) -> None:
+        asked = pod(script=SCATTERED)
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            leader = pid(await world.until(is_ready))
+            own = await world.inside(1, 5)
+        os.kill(leader, signal.SIGKILL)
+        world.seen.clear()
+        async with world.platform():
+            await world.until(
+                lambda s: container(s).restart_count == 1 and container(s).container_id
+            )
+            left = [one for one in own if is_alive(one)]
+
+        assert left == []
+
+    running(body)
+
+
+def test_nobody_is_left_of_a_container_that_is_not_started_again():
+    async def body(world: World) -> None:
+        asked = pod(script="setsid sleep 1000 & sleep 0.2", spec={"restartPolicy": "Never"})
+        async with world.platform() as platform:
+            await platform.run(asked, NONE)
+            await world.until(lambda s: s.phase == "Succeeded")
+
+            assert members.members(Network(world.place.run).path(1)) == frozenset()
 
     running(body)
 

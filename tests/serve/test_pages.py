@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from plait.serve.ads import Ads
 from plait.serve.pages import MeshPages
 from plait.xds import protos
 from plait.xds.resource import ROUTES
-from tests.support import istio
+from tests.support import istio, workloads
 from tests.support.api_server import until
 from tests.support.served import serving
+from tests.support.stores import config_map
 from tests.support.xds_client import connected, node
 
 UNRELATED = {"metadata": {"name": "c", "namespace": "default"}}
@@ -190,5 +192,39 @@ def test_what_is_acknowledged_is_told_in_the_order_in_which_it_was_written():
             stop()
 
             assert told == [catalog.KINDS["ServiceEntry"].key("default", "ratings"), REVIEWS]
+
+    asyncio.run(story())
+
+
+def test_status_names_workloads_that_are_wrong_and_not_what_is_made_of_them(tmp_path: Path):
+    """Also after a restart, when the Pods' documents are read again."""
+    extra = {"imagePullPolice": "Always", "resources": {"limits": {"cpu": "1"}}}
+    wrong = workloads.deployment(container=extra)
+    data = {**config_map("settings"), "binary": {}}
+
+    async def troubled(land: workloads.Land) -> list[tuple[str, list[str]]]:
+        await land.until(lambda: land.store.records("Deployment"))
+        await land.rolled_out("web")
+        page = MeshPages(land.store, Ads(land.store)).status()
+        return [
+            (one["object"], [finding["path"] for finding in one["findings"]])
+            for one in page["objects"]
+        ]
+
+    async def story() -> None:
+        async with workloads.land(tmp_path) as land:
+            await land.put(wrong)
+            await land.put(data)
+            first = await troubled(land)
+        async with workloads.land(tmp_path) as land:
+            again = await troubled(land)
+            made = land.names("ReplicaSet") + land.names("Pod")
+
+        assert first == [
+            ("ConfigMap demo/settings", ["binary"]),
+            ("Deployment demo/web", [f"spec.template.spec.containers[0].{name}" for name in extra]),
+        ]
+        assert again == first
+        assert len(made) == 2
 
     asyncio.run(story())

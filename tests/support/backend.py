@@ -1,8 +1,8 @@
 """A real service for tests: HTTP and WebSocket, gRPC, and TCP, each telling its name.
 
 ``python -m tests.support.backend NAME --http 127.0.0.1:8080 --grpc … --tcp …`` prints ``ready``
-when every port listens.  HTTP answers JSON with its name and what it was asked; gRPC echoes with
-its name in front; TCP greets first, as MySQL does, and then echoes.
+when every port listens.  HTTP answers JSON with its name and what it was asked, but metrics at
+``/metrics``; gRPC echoes with its name in front; TCP greets first, as MySQL does, and then echoes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
             if message.type == aiohttp.WSMsgType.TEXT:
                 await socket.send_str(f"{name}:{message.data}")
         return socket
+    if request.path == "/metrics":
+        return web.Response(text="# TYPE backend_up gauge\nbackend_up 1\n")
     body = await request.read()
     headers = {key.lower(): value for key, value in request.headers.items()}
     seen = {"name": name, "path": request.path_qs, "method": request.method, "headers": headers}

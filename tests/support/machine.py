@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,9 +178,16 @@ class Machine:
 
 
 def deployment(
-    name: str, labels: dict[str, str], *, image: str, replicas: int = 1, **container: Any
+    name: str,
+    labels: dict[str, str],
+    *,
+    image: str,
+    replicas: int = 1,
+    annotations: Mapping[str, str] | None = None,
+    **container: Any,
 ) -> dict[str, Any]:
-    """A Deployment of one container."""
+    """A Deployment of one container; the annotations are its Pods'."""
+    marks = {"labels": labels, "annotations": dict(annotations or {})}
     probe = {"tcpSocket": {"port": 9080}, "periodSeconds": 1}
     one = {"name": labels["app"], "image": image, "readinessProbe": probe, **container}
     return {
@@ -190,7 +197,7 @@ def deployment(
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [one]}},
+            "template": {"metadata": marks, "spec": {"containers": [one]}},
         },
     }
 

@@ -162,6 +162,30 @@ def test_the_log_of_a_pod_is_printed_as_it_is(tmp_path: Path, flags: Sequence[st
     check(tmp_path, body)
 
 
+@pytest.mark.parametrize(
+    ("annotations", "flags", "said"),
+    [
+        ({}, (), 'Defaulted container "first" out of: first, main\n'),
+        ({}, ("-c", "main"), ""),
+        ({"kubectl.kubernetes.io/default-container": "main"}, (), ""),
+    ],
+)
+def test_of_several_containers_the_one_that_nobody_named_is(
+    tmp_path: Path, annotations: dict[str, str], flags: Sequence[str], said: str
+):
+    async def body(land: Land) -> None:
+        found = pod(containers=[{"name": name, "image": "demo"} for name in ("first", "main")])
+        found["metadata"]["annotations"] = annotations
+        await put(land.served.store, found)
+        await until(land.ready, "the Pod runs")
+
+        ran = await land.run("logs", "alone", "-n", "demo", *flags)
+
+        assert ran == Ran(code=0, out="hello\n", err=said)
+
+    check(tmp_path, body)
+
+
 def test_lines_of_several_pods_begin_with_their_names(tmp_path: Path):
     async def body(land: Land) -> None:
         first, second = await land.has(2)
@@ -392,6 +416,23 @@ def test_what_cannot_be_entered_is_named_with_the_way_out(tmp_path: Path):
         assert "No such option" in unknown.err
         assert "cannot start /no/such" in absent.err
         assert f"plait exec {key.name} -n demo -- sh < FILE" in long.err
+
+    check(tmp_path, body)
+
+
+def test_what_does_not_run_is_not_entered_and_says_why(tmp_path: Path):
+    async def body(land: Land) -> None:
+        volume = {"name": "v", "configMap": {"name": "absent"}}
+        await put(land.served.store, pod(volumes=[volume]))
+        key = next(iter(land.served.store.records("Pod"))).key
+        await until(lambda: land.runtime.status(key), "the Pod is seen")
+
+        ran = await land.run("exec", "alone", "-n", "demo", "--", "/bin/true")
+
+        assert (ran.code, ran.out) == (1, "")
+        assert "container app does not run now (CreateContainerConfigError: " in ran.err
+        assert 'configmap "absent" not found' in ran.err
+        assert "see: plait logs alone -n demo -c app" in ran.err
 
     check(tmp_path, body)
 

@@ -86,7 +86,7 @@ def _program(request: Request) -> Any:
     inside = os.path.join(request.get("directory") or "/", name)
     found = inside if "/" in name else shutil.which(name, path=path)
     if found is None:
-        raise FileNotFoundError(2, f"no such command in PATH ({path})", name)
+        raise FileNotFoundError(2, "no such command in PATH", name)
     return found
 
 
@@ -140,7 +140,8 @@ def main() -> int:
         become(request)
     except OSError as error:
         name = error.filename or request["command"][0]
-        sys.stderr.write(f"cannot start {name}: {error.strerror or error}\n")
+        who = f" to user {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        sys.stderr.write(f"cannot start {name}: {error.strerror or error}{who}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
     return 0
 

@@ -93,7 +93,7 @@ class Keeper:
     async def keep(self) -> None:
         """Run the container, again after it ended, until it is not to be started again."""
         async with asyncio.TaskGroup() as group:
-            self._adopt(group)
+            await self._adopt(group)
             while self.life.phase is not Phase.ENDED:
                 life, actions = step(self.life, self._rules, await self._next(), self._clock.now())
                 self._move(life)
@@ -110,7 +110,7 @@ class Keeper:
         """Ask for the end; does not wait for it."""
         await self._events.put(Stop(grace))
 
-    def _adopt(self, group: asyncio.TaskGroup) -> None:
+    async def _adopt(self, group: asyncio.TaskGroup) -> None:
         """Go on with the process that the journal names."""
         handle = self.run.handle
         process = processes.adopt(handle) if handle else None
@@ -118,7 +118,7 @@ class Keeper:
             self._process = process
             group.create_task(self._attend(process, is_new=False), name="attend")
         elif self.life.phase in (Phase.RUNNING, Phase.STOPPING):
-            self._events.put_nowait(Exited(self._ended(_LOST)))
+            await self._close(_LOST)
 
     async def _next(self) -> Event:
         until = self.life.until
@@ -179,10 +179,13 @@ class Keeper:
             asking = group.create_task(self._ask(is_new=is_new), name="probes")
             code = await process.wait()
             asking.cancel()
-        left = await asyncio.to_thread(members.session, self._home.network, process.pid)
-        members.kill(left)
+        await self._close(_exit(code))
+
+    async def _close(self, exit: Exit) -> None:
+        """Tell the end of a run when nobody is left of it, as containers have it elsewhere."""
+        await asyncio.to_thread(members.kill_container, self._home.network, self.container.name)
         self._process = None
-        await self._events.put(Exited(self._ended(_exit(code))))
+        await self._events.put(Exited(self._ended(exit)))
 
     def _ended(self, exit: Exit) -> Exit:
         said = logs.last_line(self._log_path) if exit.code else ""

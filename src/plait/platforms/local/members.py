@@ -6,8 +6,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+
+MARK = "PLAIT_CONTAINER"
+"""Variable that names the container to all who run in it: children inherit it."""
 
 _PAUSE = 0.02
 _PATIENCE = 5.0
@@ -24,26 +27,13 @@ def members(namespace: str) -> frozenset[int]:
     )
 
 
-def session(namespace: str, leader: int) -> frozenset[int]:
-    """Those of them who are in the session that a process began; it may have ended."""
-    return frozenset(pid for pid in members(namespace) if session_of(pid) == leader)
+def of_container(namespace: str, name: str) -> frozenset[int]:
+    """Those of them who have a container's `MARK`, in whatever session.
 
-
-def of_user(uid: int) -> frozenset[int]:
-    """All processes of a user."""
-    found = set()
-    for pid in _pids():
-        with contextlib.suppress(OSError):
-            if os.stat(f"/proc/{pid}").st_uid == uid:
-                found.add(pid)
-    return frozenset(found)
-
-
-def kill(pids: Collection[int]) -> None:
-    """Send SIGKILL."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    Who was started without variables has none, and is found at the end of the Pod.
+    """
+    mark = f"{MARK}={name}".encode()
+    return frozenset(pid for pid in members(namespace) if mark in _variables(pid))
 
 
 def kill_all(namespace: str) -> None:
@@ -51,9 +41,20 @@ def kill_all(namespace: str) -> None:
 
     Blocks; gives up after some seconds, when the kernel does not let somebody go.
     """
+    _kill(lambda: members(namespace))
+
+
+def kill_container(namespace: str, name: str) -> None:
+    """The same for who belongs to a container."""
+    _kill(lambda: of_container(namespace, name))
+
+
+def _kill(who: Callable[[], Collection[int]]) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while (found := members(namespace)) and time.monotonic() < deadline:
-        kill(found)
+    while (found := who()) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(_PAUSE)
 
 
@@ -85,9 +86,7 @@ def _id(found: os.stat_result) -> tuple[int, int]:
     return found.st_ino, found.st_dev
 
 
-def session_of(pid: int) -> int:
-    """The session of a process, by the number of who began it; 0: it has ended."""
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
+def _variables(pid: int) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []

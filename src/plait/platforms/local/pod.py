@@ -17,7 +17,7 @@ from plait.base.clock import Clock
 from plait.base.place import Place, ProxyState
 from plait.base.processes import Command
 from plait.base.tasks import DEFAULT_BACKOFF
-from plait.config import capture, injection
+from plait.config import injection
 from plait.config.kinds.container import Container
 from plait.config.kinds.pod import Pod, PodStatus
 from plait.config.meta import Object
@@ -163,7 +163,8 @@ class LocalPod:
     def _inside(self, container: Container, image: Image) -> Command:
         resolved = self.journal.files.env.get(container.name, {})
         own = surroundings.environment(container, resolved, self.pod, self.address)
-        variables = {**self._world.environment, **image.environment, **own}
+        mark = {members.MARK: container.name}
+        variables = {**self._world.environment, **image.environment, **own, **mark}
         uid, gid = surroundings.user(self.pod.spec, container)
         return Command(
             command=surroundings.command(container, image, variables),
@@ -217,7 +218,6 @@ class LocalPod:
                 failures += 1
                 if await self._ends_within(DEFAULT_BACKOFF.delay(failures, 0.0)):
                     return False
-        await asyncio.to_thread(self._kill_strangers)
         return await self._await_proxy()
 
     def _has_network(self) -> bool:
@@ -321,15 +321,6 @@ class LocalPod:
         if agent is None or processes.adopt(agent) is None:
             return True
         return not await asyncio.to_thread(members.members, self.network)
-
-    def _kill_strangers(self) -> None:
-        """End a container's process that was started and never noted."""
-        runs = self.journal.runs.values()
-        if not any(run.handle is None and run.life.phase is Phase.RUNNING for run in runs):
-            return
-        known = {run.handle.pid for run in runs if run.handle}
-        found = members.members(self.network) - members.of_user(capture.PROXY_UID)
-        members.kill([pid for pid in found if members.session_of(pid) not in known])
 
     # small things
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from aiohttp import web
 from msgspec import Struct
 
@@ -49,8 +51,7 @@ async def logs(backend: Backend, target: Target, request: web.Request) -> web.St
     except LookupError as error:
         raise status.bad_request(str(error)) from error
     answer = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    unknown = [name for name in _NOT_DONE if request.query.get(name) not in (None, "", "false")]
-    warned(answer, [f"{name} has no effect: lines are given as they were said" for name in unknown])
+    warned(answer, _warnings(pod, asked, request.query))
     await answer.prepare(request)
     try:
         async for part in parts:
@@ -68,6 +69,22 @@ def default_container(pod: Object[Pod] | None) -> str:
     return pod.annotations.get(_DEFAULT_CONTAINER) or next(first, "")
 
 
+def _warnings(pod: Object[Pod], asked: _Asked, query: Mapping[str, str]) -> Iterator[str]:
+    """What the client should know: also which container it is where it named none, as kubectl."""
+    every = _containers(pod)
+    if not query.get("container") and len(every) > 1 and _DEFAULT_CONTAINER not in pod.annotations:
+        yield f'Defaulted container "{asked.container}" out of: {", ".join(every)}'
+    for name in _NOT_DONE:
+        if query.get(name) not in (None, "", "false"):
+            yield f"{name} has no effect: lines are given as they were said"
+
+
+def _containers(pod: Object[Pod]) -> list[str]:
+    """Names of those that the user wrote; a proxy of ours is not among them."""
+    spec = pod.spec.spec
+    return [one.name for one in (*spec.containers, *spec.init_containers)]
+
+
 def _asked(pod: Object[Pod], request: web.Request) -> _Asked:
     query = request.query
     tail = query.get("tailLines", "")
@@ -83,8 +100,7 @@ def _asked(pod: Object[Pod], request: web.Request) -> _Asked:
 
 def _container(pod: Object[Pod], wanted: str) -> str:
     """The container asked for, or the one that is meant where none is named."""
-    own = [one.name for one in pod.spec.spec.containers]
-    every = [*(one.name for one in pod.spec.spec.init_containers), *own]
+    every = _containers(pod)
     if injection.proxy(pod) is not injection.Proxy.NONE and injection.PROXY not in every:
         every.append(injection.PROXY)
     wanted = wanted or default_container(pod)

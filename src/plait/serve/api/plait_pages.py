@@ -13,6 +13,7 @@ from aiohttp import web
 
 from plait.base import processes
 from plait.config.catalog import KINDS
+from plait.config.kinds.pod import PodStatus
 from plait.serve import workloads
 from plait.serve.api import logs, reads, status
 from plait.serve.api.backend import Backend
@@ -101,6 +102,12 @@ class _Shown:
         target = Target(kind=KINDS["Pod"], version="v1", **request.match_info)
         record = reads.found(self._backend, target)
         container = request.query.get("container") or logs.default_container(record.object)
+        if why := _why_not(runtime.status(record.key), container):
+            name = f"{record.key.name} -n {record.key.namespace}"
+            raise status.bad_request(
+                f"container {container} does not run now ({why}); "
+                f"see: plait logs {name} -c {container}"
+            )
         try:
             command = runtime.entry(record.key, container, words).launcher()
         except LookupError as error:
@@ -157,6 +164,18 @@ class _Shown:
             return await _stream(request, wake, page)
         finally:
             stop()
+
+
+def _why_not(pod: PodStatus | None, container: str) -> str:
+    """Why a container is not running; empty: it is, or there is no such one."""
+    every = (*pod.container_statuses, *pod.init_container_statuses) if pod else ()
+    state = next((one.state for one in every if one.name == container), None)
+    if state is None or state.running:
+        return ""
+    if state.waiting and state.waiting.message:
+        return f"{state.waiting.reason}: {state.waiting.message}"
+    found = state.waiting or state.terminated
+    return (found.reason if found else "") or "it is to be started"
 
 
 async def _stream(

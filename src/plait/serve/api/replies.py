@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ def reply(value: Any, code: int = 200, warnings: Sequence[str] = ()) -> web.Resp
     return answer
 
 
-def warned(answer: web.StreamResponse, warnings: Sequence[str]) -> None:
+def warned(answer: web.StreamResponse, warnings: Iterable[str]) -> None:
     """Add what the client should be told."""
     for text in warnings:
         answer.headers.add("Warning", f"299 - {_quoted(text)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -123,8 +123,10 @@ class Client:
                 if line.startswith((b"{", b"[")):
                     yield json.loads(line)
 
-    def stream(self, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
-        """The lines of a text as they come, for as long as it takes.
+    def stream(
+        self, path: str, query: Mapping[str, Any], warn: Callable[[Iterable[str]], None]
+    ) -> Iterator[bytes]:
+        """The lines of a text as they come, for as long as it takes; warnings before the first.
 
         Raises:
             ClickException: as `ask`.
@@ -132,6 +134,7 @@ class Client:
         with self._answered(_Request("GET", path, None, query, None, patience=None)) as response:
             if response.status >= http.HTTPStatus.BAD_REQUEST:
                 raise RefusedError(self._read(response))
+            warn(_warnings(response))
             while line := response.readline():
                 yield line
 
@@ -170,8 +173,8 @@ class Client:
     def _read(response: http.client.HTTPResponse) -> Answer:
         data = response.read()
         is_json = "json" in (response.getheader("content-type") or "")
-        warnings = tuple(_text(w) for w in response.headers.get_all("warning") or ())
-        return Answer(response.status, json.loads(data) if is_json else data, warnings)
+        body = json.loads(data) if is_json else data
+        return Answer(response.status, body, _warnings(response))
 
     @contextmanager
     def _answered(self, asked: _Request) -> Iterator[http.client.HTTPResponse]:
@@ -244,6 +247,10 @@ def _listed(group: Mapping[str, Any]) -> list[Resource]:
 
 def _reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or "it hung up"
+
+
+def _warnings(response: http.client.HTTPResponse) -> tuple[str, ...]:
+    return tuple(_text(w) for w in response.headers.get_all("warning") or ())
 
 
 def _text(header: str) -> str:

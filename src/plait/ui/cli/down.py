@@ -25,11 +25,12 @@ def command(data: Path | None, keep_data: bool) -> None:
     from plait.platforms.local.sweep import sweep
 
     machine = Machine(data or settings.local_data())
-    if not machine.data.exists():
+    if not machine.directory.is_ours():
         click.echo("nothing runs here")
         return
     machine.stop()
-    sweep(machine.place.run)
-    if not keep_data:
-        machine.forget()
+    with machine.directory.owned():
+        sweep(machine.place.run)
+        if not keep_data:
+            machine.directory.forget()
     click.echo("stopped; nothing is left")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -17,20 +14,19 @@ import click
 
 from plait.base import place as places
 from plait.base import processes
-from plait.base.place import Mesh, Place
+from plait.base.place import Mesh
 from plait.ui.cli.client import Client
+from plait.ui.cli.directory import Directory
 
 PORT = 15080
 """The API's usual port, used if it is free."""
 
 _PATIENCE = 30.0  # seconds until the control plane must answer
+_SECOND_TRY = 2.0  # seconds in which who started one that ended has started another
 _ENDING = 15.0  # seconds that it is given to end
-_LONGEST = 45  # characters of the run directory: paths of sockets below it must fit 107
 _TICK = 0.05
 _ANY = "127.0.0.1:0"
 _TAKEN = "another process listens there"
-_OURS = ("plait.db*", "lock", "*.sock", "api.address", "serve.log", "secrets.key")
-_OURS_WHOLE = ("ca", "agent")
 _SAID = ("DATA", "XDS", "API", "FILES", "IMAGES", "LOCAL", "SERVER", "TOKEN")
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -40,7 +36,8 @@ class Machine:
 
     def __init__(self, data: Path) -> None:
         self.data = data.absolute()
-        self.place = Place(self.data / "run")
+        self.directory = Directory(self.data)
+        self.place = self.directory.place
         self.log = self.data / "serve.log"
 
     @property
@@ -66,7 +63,8 @@ class Machine:
         Raises:
             ClickException: the directory is of no use.
         """
-        self._prepare()
+        self.directory.prepare()
+        self.log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "plait.ui.cli.main", "serve", "--local"]
         command += ["--files", str(files), "--data", str(self.data)]
         command += ["--images", str(images)] if images else []
@@ -95,14 +93,43 @@ class Machine:
         reason to give up.
 
         Raises:
+            ClickException: it ended, or takes too long; with its own words.  Of one that ended
+                nothing is left.
+        """
+        try:
+            try:
+                self.await_plane(self.start(files, images, api or api_address()))
+            except click.ClickException as error:
+                if api or _TAKEN not in error.message:
+                    raise
+                self.await_plane(self.start(files, images, _ANY))
+        except click.ClickException:
+            self.directory.undo()
+            raise
+
+    def join(self, plane: processes.Process) -> None:
+        """Wait until the control plane answers that somebody else starts.
+
+        Raises:
             ClickException: it ended, or takes too long; with its own words.
         """
         try:
-            self.await_plane(self.start(files, images, api or api_address()))
-        except click.ClickException as error:
-            if api or _TAKEN not in error.message:
+            self.await_plane(plane)
+        except click.ClickException:
+            another = self._another(plane)
+            if another is None:
                 raise
-            self.await_plane(self.start(files, images, _ANY))
+            self.await_plane(another)
+
+    def _another(self, plane: processes.Process) -> processes.Process | None:
+        """What is started in place of one that ended, as `begin` does; None: nothing is."""
+        deadline = time.monotonic() + _SECOND_TRY
+        while time.monotonic() < deadline and not plane.is_alive():
+            found = self.running()
+            if found is not None:
+                return found[1]
+            time.sleep(_TICK)
+        return None
 
     def await_plane(self, plane: processes.Process) -> None:
         """Until the control plane answers.
@@ -134,39 +161,6 @@ class Machine:
         while plane.is_alive():
             time.sleep(_TICK)
         return True
-
-    def forget(self) -> None:
-        """Remove what is ours in the data directory, and the directory if that was all."""
-        for name in _OURS:
-            for path in self.data.glob(name):
-                path.unlink(missing_ok=True)
-        for name in _OURS_WHOLE:
-            shutil.rmtree(self.data / name, ignore_errors=True)
-        shutil.rmtree(self.place.run, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else's files are in it
-            self.data.rmdir()
-
-    def _prepare(self) -> None:
-        if len(str(self.place.run)) > _LONGEST:
-            raise click.ClickException(
-                f"{self.data} is too long a path: sockets below it could not be opened. "
-                f"Name a directory of at most {_LONGEST - len('/run')} characters with --data"
-            )
-        try:
-            for path in (self.data, self.place.run, self.place.specs):
-                path.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o711)  # Envoy's user must get through
-            self.log.unlink(missing_ok=True)
-            closed = [str(p) for p in self.data.parents if not p.stat().st_mode & stat.S_IXOTH]
-        except OSError as error:
-            raise click.ClickException(
-                f"cannot use {self.data}: {error.strerror}. Name another directory with --data"
-            ) from error
-        if closed:
-            raise click.ClickException(
-                f"{closed[0]} is closed to other users, and Envoy runs as one. "
-                "Name another directory with --data"
-            )
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

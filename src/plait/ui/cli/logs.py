@@ -48,7 +48,12 @@ def command(
 
 def _lines(api: Client, pod: Target, query: Mapping[str, Any]) -> Iterator[bytes]:
     with targets.expected(pod):
-        yield from api.stream(f"{pod.path}/log", query)
+        yield from api.stream(f"{pod.path}/log", query, _tell)
+
+
+def _tell(texts: Iterable[str]) -> None:
+    for text in texts:  # as kubectl says it
+        click.echo(text, err=True)
 
 
 def _heard(api: Client, pod: Target, query: Mapping[str, Any]) -> Iterator[_Heard]:

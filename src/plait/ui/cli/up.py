@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -56,7 +57,7 @@ def command(**given: Any) -> None:
                 "beside it with --data DIRECTORY"
             )
         click.echo("it runs already")
-        machine.await_plane(found[1])  # it may just have been started
+        machine.join(found[1])  # it may just have been started
     watch.lap("control plane")
     _line("control plane", "answers", watch.total)
     if given["wait"]:
@@ -71,8 +72,9 @@ class _Hint:
     """What to type next: with the data directory where it is not the usual one."""
 
     def __init__(self, machine: Machine, *, is_usual: bool) -> None:
-        self.status = "plait status" if is_usual else f"plait --server {machine.server} status"
-        self.down = "plait down" if is_usual else f"plait down --data {machine.data}"
+        server, data = quote(machine.server), quote(str(machine.data))
+        self.status = "plait status" if is_usual else f"plait --server {server} status"
+        self.down = "plait down" if is_usual else f"plait down --data {data}"
 
 
 def _follow(api: Client, watch: _Stopwatch, timeout: float, hint: _Hint) -> None:
