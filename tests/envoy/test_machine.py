@@ -266,3 +266,10 @@ def test_metrics_of_application_agent_and_envoy_are_one_page(world: Machine):
 
     assert "envoy_server_live" in page
     assert "plait_agent" in page
+
+
+def test_that_programs_run_as_root_is_said_where_everybody_looks(world: Machine):
+    said = "workloads run as root and can read every proxy's key: set runAsUser"
+
+    assert f"identities less safe: {said}" in world.run("status")
+    assert world.up().count(said) == 1
