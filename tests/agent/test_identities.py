@@ -17,7 +17,7 @@ from plait.base.place import ProxySpec
 from tests.support.agent import Agent, agent
 from tests.support.envoy import base_id, eventually
 from tests.support.netns import Network, needs_root
-from tests.support.plane import PLAIT, ROOT, Plane
+from tests.support.plane import PLAIT, ROOT, Plane, free_port
 from tests.support.signing import Signing, mesh_at
 
 _THIEF = """
@@ -143,6 +143,11 @@ def proxy(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
 def said(directory: Path, text: str) -> str:
     """Wait until it said `text`; all that it said."""
     return str(
@@ -161,10 +166,45 @@ def test_an_envoy_in_the_foreground_gets_the_identity_of_its_pod(
         eventually(lambda: list(tmp_path.glob("plait-proxy-*/identity")), what="an identity")
         assert signing.requests[0].metadata["Pod"] == "default/edge"
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        end(process)
     assert process.returncode == 0
     assert list(tmp_path.glob("plait-proxy-*")) == []
+
+
+def test_from_another_machine_it_joins_with_a_token_and_comes_back_with_what_that_gave(
+    socket: Path, tmp_path: Path
+):
+    join, door = (f"localhost:{free_port()}" for _ in range(2))
+    token, roots = tmp_path / "token", tmp_path / "root.pem"
+    token.write_text("canary-token")
+    with mesh_at(f"unix:{socket}", server=join, mutual=door) as signing:
+        eventually(socket.exists, what="the control plane's socket")
+        signing.identity = "spiffe://cluster.local/ns/default/sa/default"
+        signing.seconds = 4
+        roots.write_text(signing.authority.root)
+        where = ("--xds", door, "--join", join, "--token-file", str(token), "--roots", str(roots))
+        process = proxy(tmp_path, *where)
+        try:
+            assert "canary" not in said(tmp_path, "ready")
+            eventually(lambda: len(signing.callers) > 1, 20, "it is renewed")
+            signing.seconds = 3600
+            kept = tmp_path / "token.identity"
+            eventually(lambda: json.loads(kept.read_bytes())["seconds"] > 1000, 20, "for long")
+        finally:
+            end(process)
+        token.unlink()  # it is spent
+        given = len(signing.callers)
+        process = proxy(tmp_path, *where)
+        try:
+            said(tmp_path, "ready")
+            assert len(signing.callers) == given
+        finally:
+            end(process)
+
+    assert signing.credentials[0] == "Bearer canary-token"
+    assert set(signing.credentials[1:]) == {""}
+    assert set(signing.callers[1:]) == {signing.identity}
+    assert stat.S_IMODE((tmp_path / "token.identity").stat().st_mode) == 0o600
 
 
 def test_without_a_credential_it_runs_as_it_did_and_says_so(plane: Plane, tmp_path: Path):
@@ -172,8 +212,7 @@ def test_without_a_credential_it_runs_as_it_did_and_says_so(plane: Plane, tmp_pa
     try:
         assert said(tmp_path, "ready").count("no identity") == 1
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        end(process)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from plait.config.capture import PROXY_UID
 SPEC = ProxySpec(id="demo.web-1", name="web-1", namespace="demo", addresses=("10.0.0.1",))
 
 
-def weakness(tmp_path: Path, network: str) -> str:
-    spec = replace(SPEC, network=network)
+def weakness(tmp_path: Path, network: str, *, shares_user: bool = False) -> str:
+    spec = replace(SPEC, network=network, shares_user=shares_user)
     return Keeper(spec, Place(tmp_path), Plane(address="unix:/none"), ()).weakness
 
 
@@ -27,6 +27,14 @@ def test_a_user_and_a_network_of_its_own_are_as_good_as_it_gets(
 
     assert weakness(tmp_path, "/run/netns/web") == ""
     assert "share the machine's network" in weakness(tmp_path, "")
+
+
+def test_a_workload_that_runs_as_root_can_read_what_the_agent_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert "set runAsUser" in weakness(tmp_path, "/run/netns/web", shares_user=True)
 
 
 def test_without_root_workloads_can_act_as_their_proxies(

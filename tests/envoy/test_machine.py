@@ -201,3 +201,10 @@ def redirected(world: Machine, pod: dict[str, Any]) -> int:
     rules = world.beside(pod, "iptables", "-t", "nat", "-nvxL", "ISTIO_INBOUND")
     (line,) = [one for one in rules.splitlines() if "ISTIO_IN_REDIRECT" in one]
     return int(line.split()[0])
+
+
+def test_that_programs_run_as_root_is_said_where_everybody_looks(world: Machine):
+    said = "workloads run as root and can read every proxy's key: set runAsUser"
+
+    assert f"identities less safe: {said}" in world.run("status")
+    assert world.up().count(said) == 1

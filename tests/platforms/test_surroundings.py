@@ -130,6 +130,28 @@ def test_the_proxy_knows_its_workload_and_where_metrics_are():
     assert (found.workload, found.metrics) == ("app-1", "http://127.0.0.1:9080/metrics")
 
 
+@pytest.mark.parametrize(
+    ("security", "expected"), [({}, True), ({"runAsUser": 0}, True), ({"runAsUser": 4711}, False)]
+)
+def test_the_proxy_knows_whether_a_program_beside_it_is_of_our_user(
+    security: dict[str, int], expected: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    asked = pod(proxy=True, spec={"securityContext": security})
+
+    found = surroundings.proxy_spec(asked, 4, "/run/netns/x")
+
+    assert found is not None
+    assert found.shares_user is expected
+
+
+def test_the_older_name_of_the_service_account_counts_as_well():
+    found = surroundings.proxy_spec(pod(proxy=True, spec={"serviceAccount": "app"}), 4, "")
+
+    assert found is not None
+    assert found.service_account == "app"
+
+
 def test_a_deployments_pod_is_named_after_the_deployment():
     owner = Owner(key=Key("apps", "ReplicaSet", "demo", "web-7f9"), controller=True)
     asked = replace(pod(), owners=(owner,), labels={"pod-template-hash": "7f9"})

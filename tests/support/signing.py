@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -50,6 +50,17 @@ class Authority:
     def server(self) -> tuple[str, str]:
         """A certificate for ``localhost``, and its key."""
         return self.pair("dns:localhost")
+
+    def listen(self, server: Any, address: str, tls: str = "") -> None:
+        """Add an address to a gRPC server; `tls`: ``server`` or ``mutual``; empty: without."""
+        if not tls:
+            server.add_insecure_port(address)
+            return
+        chain, key = self.server()
+        is_mutual = tls == "mutual"
+        roots = self.root.encode() if is_mutual else None
+        pair = [(key.encode(), chain.encode())]
+        server.add_secure_port(address, grpc.ssl_server_credentials(pair, roots, is_mutual))
 
     def pair(self, identity: str = DEMO, seconds: float = 3600) -> tuple[str, str]:
         """A chain without its root, and its key."""
@@ -102,16 +113,7 @@ class Signing:
         server = grpc.aio.server()
         handlers = {method: grpc.unary_unary_rpc_method_handler(self.sign)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        if tls:
-            chain, key = self.authority.server()
-            credentials = grpc.ssl_server_credentials(
-                [(key.encode(), chain.encode())],
-                self.authority.root.encode() if tls == "mutual" else None,
-                tls == "mutual",
-            )
-            server.add_secure_port(address, credentials)
-        else:
-            server.add_insecure_port(address)
+        self.authority.listen(server, address, tls)
         await server.start()
         try:
             yield
@@ -137,11 +139,12 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         return grpc.stream_stream_rpc_method_handler(forward)
 
-    async def run(self, address: str) -> None:
-        """Serve until cancelled."""
+    async def run(self, doors: Mapping[str, str]) -> None:
+        """Serve until cancelled; `doors` are addresses, and how they are encrypted."""
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((self,))
-        server.add_insecure_port(address)
+        for address, tls in doors.items():
+            self._signing.authority.listen(server, address, tls)
         await server.start()
         try:
             await asyncio.Event().wait()
@@ -150,11 +153,15 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 @contextmanager
-def mesh_at(address: str) -> Iterator[Signing]:
-    """A control plane that signs and says whom to trust, in a thread of its own."""
+def mesh_at(address: str, **doors: str) -> Iterator[Signing]:
+    """A control plane that signs and says whom to trust, in a thread of its own.
+
+    It is at `address`, and encrypted at the ports that `doors` names by ``server`` and ``mutual``.
+    """
     signing = Signing()
     loop = asyncio.new_event_loop()
-    task = loop.create_task(_mesh(signing, address))
+    addresses = {address: "", **{where: tls for tls, where in doors.items()}}
+    task = loop.create_task(_mesh(signing, addresses))
     thread = threading.Thread(target=_until_done, args=(loop, task), daemon=True)
     thread.start()
     try:
@@ -164,12 +171,12 @@ def mesh_at(address: str) -> Iterator[Signing]:
         thread.join(10)
 
 
-async def _mesh(signing: Signing, address: str) -> None:
+async def _mesh(signing: Signing, doors: Mapping[str, str]) -> None:
     async with serving() as plane:
         roots = (signing.authority.root,)
         bundle = TrustBundle(trust_domain="cluster.local", roots=roots)
         await plane.store.observe([("TrustBundle", "mesh", bundle)])
-        await Front(signing, plane.address).run(address)
+        await Front(signing, plane.address).run(doors)
 
 
 def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

@@ -525,6 +525,12 @@ def test_status_begins_with_a_line_for_each_workload(found: dict[str, Any], cell
     ]
 
 
+def test_status_says_where_identities_are_less_safe():
+    ran = status({"workloads": [workload(instance())], "weaknesses": ["they share a user"]})
+
+    assert "identities less safe: they share a user" in ran.out.splitlines()
+
+
 def test_lines_that_a_message_adds_stand_below_the_table():
     told = 'image "web:1" is not in images.toml: add to it\n[images."web:1"]\ncommand = ["x"]'
     lost = instance(ready=False, reason="ImageNotMapped", message=told)

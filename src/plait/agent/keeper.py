@@ -125,13 +125,14 @@ class Keeper:
         With a user of its own, no workload can read its memory or its files; with a network of its
         own, the kernel tells its processes from those of other Pods.
         """
-        found = {
-            "workloads run as the user of their proxies, and can act as any of them": self._uid,
-            "proxies share the machine's network, and are told apart by their process alone": (
-                self._spec.network or None
-            ),
-        }
-        return "; ".join(words for words, kept in found.items() if kept is None)
+        found = []
+        if self._uid is None:
+            found.append("workloads run as the user of their proxies, and can act as any of them")
+        elif self._spec.shares_user:
+            found.append("workloads run as root and can read every proxy's key: set runAsUser")
+        if not self._spec.network:
+            found.append("proxies share the machine's network, and only their process is checked")
+        return "; ".join(found)
 
     @property
     def admin(self) -> Admin:

@@ -52,6 +52,7 @@ class ProxySpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         metrics: where the application's own metrics are found from within the namespace, as
             ``http://127.0.0.1:9080/metrics``; empty: nowhere.
         edge: it takes connections from the edge.
+        shares_user: a program beside it runs as the agent's user, who can read every key here.
     """
 
     id: str
@@ -68,6 +69,7 @@ class ProxySpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_level: str = "warning"
     metrics: str = ""
     edge: bool = False
+    shares_user: bool = False
 
 
 class ProxyState(Struct, frozen=True, kw_only=True, omit_defaults=True):

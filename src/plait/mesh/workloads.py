@@ -97,7 +97,9 @@ def of_pod(q: Query, key: Key) -> Workload | None:
         container_ports=ports,
         locality=_pod_locality(found.labels),
         ready=_is_ready(found, status),
-        identity=identity(q, key.namespace, spec.service_account_name or "default"),
+        identity=identity(
+            q, key.namespace, spec.service_account_name or spec.service_account or "default"
+        ),
     )
 
 

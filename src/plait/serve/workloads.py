@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from plait.base import place as places
 from plait.base import processes
-from plait.base.place import EdgeState, Place
+from plait.base.place import EdgeState, Place, ProxyState
 from plait.config.diagnostics import Severity
 from plait.config.kinds import pod, workloads
 from plait.config.meta import Key, Object
@@ -72,10 +72,15 @@ class Door(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Page(Struct, frozen=True, kw_only=True, rename="camel"):
-    """All that runs here."""
+    """All that runs here.
+
+    Attributes:
+        weaknesses: why some identities are kept apart less well than they could be.
+    """
 
     workloads: tuple[Workload, ...]
     doors: tuple[Door, ...]
+    weaknesses: tuple[str, ...] = ()
 
 
 def page(store: Store, place: Place | None, runtime: Runtime | None) -> Page:
@@ -104,6 +109,7 @@ def page(store: Store, place: Place | None, runtime: Runtime | None) -> Page:
     return Page(
         workloads=tuple(sorted(found, key=lambda one: (one.namespace, one.name))),
         doors=tuple(_doors(place)) if place else (),
+        weaknesses=_weaknesses(place) if place else (),
     )
 
 
@@ -181,6 +187,12 @@ def _troubles(status: pod.PodStatus) -> Iterator[tuple[str, str]]:
         for held in (one.state.waiting, one.state.terminated):
             if held and held.reason not in (*_ON_THE_WAY, "Completed"):
                 yield held.reason, held.message
+
+
+def _weaknesses(place: Place) -> tuple[str, ...]:
+    """What the agent says of proxies that should run, each thing once."""
+    states = (places.read(place.state(one.stem), ProxyState) for one in place.specs.glob("*.json"))
+    return tuple(sorted({state.weakness for state in states if state and state.weakness}))
 
 
 def _doors(place: Place) -> Iterator[Door]:

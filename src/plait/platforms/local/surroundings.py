@@ -38,6 +38,8 @@ def proxy_spec(pod: Object[Pod], number: int, path: str) -> ProxySpec | None:
     role = injection.proxy(pod)
     if role is Proxy.NONE:
         return None
+    spec = pod.spec.spec
+    users = {user(pod.spec, one)[0] for one in (*spec.init_containers, *spec.containers)}
     return ProxySpec(
         id=identifier(pod.key),
         role=role.value,
@@ -46,11 +48,12 @@ def proxy_spec(pod: Object[Pod], number: int, path: str) -> ProxySpec | None:
         addresses=(network.address(number),),
         labels=pod.labels,
         workload=workload(pod),
-        service_account=pod.spec.spec.service_account_name or "default",
+        service_account=spec.service_account_name or spec.service_account or "default",
         network=path,
         concurrency=concurrency(pod.annotations),
         metrics=_metrics(pod.annotations) if role is Proxy.SIDECAR else "",
         edge=role is Proxy.GATEWAY,
+        shares_user=role is Proxy.SIDECAR and not users.isdisjoint({None, os.geteuid()}),
     )
 
 

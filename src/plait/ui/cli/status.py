@@ -60,6 +60,8 @@ def _print_workloads(page: dict[str, Any]) -> None:
             click.echo("\n  ".join([f"{row[0]}:", *more]))
     for door in page["doors"]:
         click.echo(f"http://{door['address']}   {_door(door)}")
+    for words in page.get("weaknesses", ()):
+        click.echo(f"identities less safe: {words}")
 
 
 def _running(api: Client) -> dict[str, Any]:

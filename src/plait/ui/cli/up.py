@@ -99,6 +99,8 @@ def _follow(api: Client, watch: _Stopwatch, timeout: float, hint: _Hint) -> None
     failed += shown.tell_faults(status["faults"])
     failed += shown.tell_findings(status["objects"])
     click.echo(f"\n{watch}" if not failed else f"\nnot all up after {watch.total:.1f} s")
+    for words in page.get("weaknesses", ()):
+        click.echo(f"Identities are less safe than they could be: {words}")
     if failed:
         click.echo(f"Not everything runs: see {hint.status}.  End it with: {hint.down}", err=True)
         raise SystemExit(1)
