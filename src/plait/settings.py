@@ -93,6 +93,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Where the agent of this machine is served, in a directory for our own user alone."""
         return self.data / "agent" / "xds.sock"
 
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Settings(data={str(self.data)!r})"
+
     @property
     def place(self) -> Place:
         """Where workloads run, if they run here."""
@@ -125,7 +129,7 @@ def server(flag: str | None) -> str:
     said = found.server
     if said is None:
         said = _noted(found.api_note, local_data() / found.api_note.name) or found.api[0]
-    return said if said.startswith(("http://", "unix:")) else f"http://{said}"
+    return said if said.startswith(("http://", "https://", "unix:")) else f"http://{said}"
 
 
 def credentials(flags: Mapping[str, Any]) -> tuple[str | None, Path | None]:

@@ -1,7 +1,7 @@
 """The HTTP server: Kubernetes' paths, plait's pages, and where to listen.
 
-There is no authentication: whoever reaches the server may change the mesh.  So it listens on
-loopback and Unix sockets only, unless `insecure` says that the operator has seen to it otherwise.
+Without a lock there is no authentication: whoever reaches the server may change the mesh.  So it
+listens on loopback and Unix sockets only.  With one, TCP addresses want TLS and a token.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
 
+from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
 from plait.config.store import Store
 from plait.serve.api import (
@@ -34,20 +36,26 @@ from plait.serve.api import (
     watch,
 )
 from plait.serve.api.backend import Backend
+from plait.serve.api.lock import Lock
+from plait.serve.api.lock import routes as lock_routes
 from plait.serve.api.replies import reply
 from plait.serve.api.status import LIMIT, StatusError
 
 UNIX = "unix:"
 _CLOSING = 2.0  # seconds that open requests have when the server stops
+_SHAKING = 10.0  # seconds that a TLS handshake may take
+_BACKLOG = 1024  # connections that the kernel has accepted and we have not
 
 _log = structlog.get_logger(__name__)
 
 
-def application(backend: Backend, *, insecure: bool = False) -> web.Application:
-    """The whole API as an aiohttp application; `insecure` takes requests for any host name."""
+def application(backend: Backend, crowd: Crowd, lock: Lock | None) -> web.Application:
+    """The whole API as an aiohttp application; without a lock only under names of loopback."""
     store = backend.store
-    guards = [guard.same_origin] if insecure else [guard.same_origin, guard.named_as_loopback]
-    app = web.Application(client_max_size=LIMIT, middlewares=[_errors, *guards])
+    who = lock.guard if lock else guard.named_as_loopback
+    guards = [crowd.watch, _errors, guard.same_origin, who]
+    app = web.Application(client_max_size=LIMIT, middlewares=guards)
+    app.add_routes(lock_routes(lock))
     app.add_routes(_fixed(store))
     app.add_routes(plait_pages.routes(backend))
     app.add_routes(ca_pages.routes(backend))
@@ -68,8 +76,9 @@ async def serve(
     backend: Backend,
     addresses: Sequence[str],
     *,
-    insecure: bool = False,
+    lock: Lock | None = None,
     ready: Callable[[tuple[str, ...]], None] | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Serve on each of `addresses` (``host:port`` or ``unix:PATH``) until cancelled.
 
@@ -79,52 +88,64 @@ async def serve(
         AddressInUseError: another process listens there.
         SettingsError: an address cannot be read, or is open to other machines.
     """
+    crowd = Crowd(limits or Limits())
     runner = web.AppRunner(
-        application(backend, insecure=insecure),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_CLOSING,
+        application(backend, crowd, lock), handler_cancellation=True, shutdown_timeout=_CLOSING
     )
     await runner.setup()
+    servers: list[asyncio.Server] = []
     try:
-        opened = tuple([await _listen(runner, a, insecure=insecure) for a in addresses])
-        _log.info("api open", addresses=opened)
+        opened = []
+        for address in addresses:
+            server, shown = await _listen(crowd.factory(runner), address, lock)
+            servers.append(server)
+            opened.append(shown)
+        _log.info("api open", addresses=tuple(opened))
         if ready is not None:
-            ready(opened)
-        await asyncio.Event().wait()
+            ready(tuple(opened))
+        await (lock.run() if lock else asyncio.Event().wait())
     finally:
+        for server in servers:
+            server.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, address: str, *, insecure: bool) -> str:
+async def _listen(
+    factory: Callable[[], asyncio.Protocol], address: str, lock: Lock | None
+) -> tuple[asyncio.Server, str]:
+    """Open an address; returns it with the port that was chosen."""
     if address.startswith(UNIX):
-        return await _listen_on_path(runner, Path(address.removeprefix(UNIX)))
+        return await _listen_on_path(factory, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if not insecure and not guard.is_loopback(host):
+    if lock is None and not guard.is_loopback(host):
         raise SettingsError(
             f'the API has no authentication and "{address}" can be reached from other machines: '
-            "listen on 127.0.0.1 or a Unix socket, or say that it shall be open (insecure)"
+            "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
         )
-    site = web.TCPSite(runner, host, port)
+    tls: dict[str, Any] = {"ssl": lock.context, "ssl_handshake_timeout": _SHAKING} if lock else {}
     try:
-        await site.start()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(factory, host, port, backlog=_BACKLOG, **tls)
     except OSError as error:
         raise _not_opened(address, error) from error
-    actual = runner.addresses[-1][1]  # of the site that was started last
+    actual = server.sockets[0].getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{actual}"
+    return server, f"{shown}:{actual}"
 
 
-async def _listen_on_path(runner: web.AppRunner, path: Path) -> str:
+async def _listen_on_path(
+    factory: Callable[[], asyncio.Protocol], path: Path
+) -> tuple[asyncio.Server, str]:
     if await asyncio.to_thread(_is_served, path):
         raise AddressInUseError(f"{UNIX}{path}: another process listens there")
     await asyncio.to_thread(path.unlink, missing_ok=True)
     try:
-        await web.UnixSite(runner, str(path)).start()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(factory, str(path), backlog=_BACKLOG)
         await asyncio.to_thread(os.chmod, path, 0o600)
     except OSError as error:
         raise _not_opened(f"{UNIX}{path}", error) from error
-    return f"{UNIX}{path}"
+    return server, f"{UNIX}{path}"
 
 
 def _is_served(path: Path) -> bool:
