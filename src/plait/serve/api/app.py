@@ -10,15 +10,16 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
+from plait.base.porch import Porch
 from plait.config.store import Store
 from plait.serve.api import (
     ca_pages,
@@ -43,7 +44,6 @@ from plait.serve.api.status import LIMIT, StatusError
 
 UNIX = "unix:"
 _CLOSING = 2.0  # seconds that open requests have when the server stops
-_SHAKING = 10.0  # seconds that a TLS handshake may take
 _BACKLOG = 1024  # connections that the kernel has accepted and we have not
 
 _log = structlog.get_logger(__name__)
@@ -95,37 +95,52 @@ async def serve(
     await runner.setup()
     servers: list[asyncio.Server] = []
     try:
-        opened = []
-        for address in addresses:
-            server, shown = await _listen(crowd.factory(runner), address, lock)
-            servers.append(server)
-            opened.append(shown)
-        _log.info("api open", addresses=tuple(opened))
-        if ready is not None:
-            ready(tuple(opened))
-        await (lock.run() if lock else asyncio.Event().wait())
+        async with _handshakes() as group:
+            factory = crowd.factory(runner)
+            secured = Porch(lock.context, group, factory) if lock else None
+            opened = []
+            for address in addresses:
+                server, shown = await _listen(factory, address, secured)
+                servers.append(server)
+                opened.append(shown)
+            _log.info("api open", addresses=tuple(opened))
+            if ready is not None:
+                ready(tuple(opened))
+            await (lock.run() if lock else asyncio.Event().wait())
     finally:
         for server in servers:
             server.close()
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def _handshakes() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group whose tasks never fail: what goes wrong inside is raised as it is."""
+    failed: PlaitError | None = None
+    async with asyncio.TaskGroup() as group:
+        try:
+            yield group
+        except PlaitError as error:
+            failed = error
+    if failed is not None:
+        raise failed
+
+
 async def _listen(
-    factory: Callable[[], asyncio.Protocol], address: str, lock: Lock | None
+    factory: Callable[[], asyncio.Protocol], address: str, secured: Porch | None
 ) -> tuple[asyncio.Server, str]:
     """Open an address; returns it with the port that was chosen."""
     if address.startswith(UNIX):
         return await _listen_on_path(factory, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if lock is None and not guard.is_loopback(host):
+    if secured is None and not guard.is_loopback(host):
         raise SettingsError(
             f'the API has no authentication and "{address}" can be reached from other machines: '
             "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
         )
-    tls: dict[str, Any] = {"ssl": lock.context, "ssl_handshake_timeout": _SHAKING} if lock else {}
     try:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(factory, host, port, backlog=_BACKLOG, **tls)
+        server = await loop.create_server(secured or factory, host, port, backlog=_BACKLOG)
     except OSError as error:
         raise _not_opened(address, error) from error
     actual = server.sockets[0].getsockname()[1]
