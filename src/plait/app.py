@@ -143,9 +143,7 @@ def _authority(
     return CertificateAuthority(options, store, runs_here, proxies(store, ads))
 
 
-async def _ads(
-    settings: Settings, ads: Ads, ca: CertificateAuthority, shown: Shown | None
-) -> None:
+async def _ads(settings: Settings, ads: Ads, ca: CertificateAuthority, shown: Shown | None) -> None:
     """Serve proxies, and with a platform its agent at a socket that only our user can reach.
 
     Not before the store has whom the mesh trusts: returning proxies would be told it is gone.

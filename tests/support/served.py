@@ -78,7 +78,9 @@ async def serving(
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(store.run()),
-            group.create_task(plane.ads.serve(addresses or ("127.0.0.1:0",), doors, shown)),
+            group.create_task(
+                plane.ads.serve(addresses or ("127.0.0.1:0",), doors=doors, shown=shown)
+            ),
         ]
         await plane.ads.started.wait()
         try:

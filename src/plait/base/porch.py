@@ -7,97 +7,56 @@ begin as many as there are connections.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 MOST: Final = 256
 """Handshakes at once; when there is another, the oldest is given up."""
 PATIENCE: Final = 10.0
 """Seconds that one may take."""
+_PAUSE: Final = 0.1  # seconds until another connection is taken when there are no files left
 
 
 class Porch:
-    """Makes the protocol of each connection to a server: TLS, and behind it that of `factory`.
+    """Takes connections, and hands them on when their handshakes are over.
 
     Args:
         context: of the handshakes.
-        group: where they run.
-        factory: makes what talks once the handshake is over.
+        factory: makes what talks then.
     """
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        group: asyncio.TaskGroup,
-        factory: Callable[[], asyncio.Protocol],
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, factory: Callable[[], asyncio.Protocol]) -> None:
         self._context = context
-        self._group = group
         self._factory = factory
-        self._under_way: dict[asyncio.Transport, asyncio.Task[None]] = {}
+        self._under_way: dict[asyncio.Task[None], None] = {}
 
-    def __call__(self) -> asyncio.Protocol:
-        """The protocol of a new connection."""
-        return _Arrival(self)
+    async def run(self, listening: socket.socket) -> None:
+        """Take connections at a socket that does not block, until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(listening)
+                except OSError:
+                    await asyncio.sleep(_PAUSE)
+                    continue
+                task = group.create_task(self._shake(connection), name="tls:handshake")
+                self._under_way[task] = None
+                task.add_done_callback(self._done)
+                if len(self._under_way) > MOST:
+                    oldest = next(iter(self._under_way))
+                    del self._under_way[oldest]
+                    oldest.cancel()
 
-    def enter(self, arrival: _Arrival, transport: asyncio.Transport) -> None:
-        """Begin a handshake."""
-        shaking = self._shake(arrival, transport)
-        self._under_way[transport] = self._group.create_task(shaking, name="tls:handshake")
-        if len(self._under_way) > MOST:
-            oldest = next(iter(self._under_way))
-            self._under_way.pop(oldest).cancel()  # uvloop tells nobody that a transport is gone
-            oldest.abort()
-
-    async def _shake(self, arrival: _Arrival, transport: asyncio.Transport) -> None:
-        start_tls = asyncio.get_running_loop().start_tls
-        try:
-            if transport.is_closing():
-                return
-            secured = await start_tls(
-                transport,
-                arrival,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=PATIENCE,
+    async def _shake(self, connection: socket.socket) -> None:
+        connect = asyncio.get_running_loop().connect_accepted_socket
+        with contextlib.suppress(OSError):  # a client that knows no TLS, or has left
+            await connect(
+                self._factory, connection, ssl=self._context, ssl_handshake_timeout=PATIENCE
             )
-        except OSError:  # a client that knows no TLS, or has left
-            transport.abort()
-        else:
-            if secured is not None:
-                arrival.hand_over(secured, self._factory())
-        finally:
-            self._under_way.pop(transport, None)
 
-
-class _Arrival(asyncio.Protocol):
-    """A connection until its handshake is over; keeps what comes with the end of that."""
-
-    def __init__(self, porch: Porch) -> None:
-        self._porch = porch
-        self._early: list[bytes] = []
-        self._is_over = False
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin; nothing is read before TLS does."""
-        transport.pause_reading()
-        self._porch.enter(self, transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what the client said behind its last word of the handshake."""
-        self._early.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left already."""
-        del exc
-        self._is_over = True
-
-    def hand_over(self, transport: asyncio.Transport, guest: asyncio.Protocol) -> None:
-        """Let `guest` go on."""
-        if self._is_over:
-            return
-        transport.set_protocol(guest)
-        guest.connection_made(transport)
-        for data in self._early:
-            guest.data_received(data)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from plait.serve.doors import Pair
@@ -29,7 +29,7 @@ class Signer(Protocol):
         ...
 
     @property
-    def key(self) -> ec.EllipticCurvePrivateKey:
+    def key(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """Its private key."""
         ...
 

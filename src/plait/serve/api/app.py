@@ -10,8 +10,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -93,19 +92,20 @@ async def serve(
         application(backend, crowd, lock), handler_cancellation=True, shutdown_timeout=_CLOSING
     )
     await runner.setup()
-    servers: list[asyncio.Server] = []
+    factory = crowd.factory(runner)
+    servers: list[asyncio.Server | socket.socket] = []
     try:
-        async with _handshakes() as group:
-            factory = crowd.factory(runner)
-            secured = Porch(lock.context, group, factory) if lock else None
-            opened = []
-            for address in addresses:
-                server, shown = await _listen(factory, address, secured)
-                servers.append(server)
-                opened.append(shown)
-            _log.info("api open", addresses=tuple(opened))
-            if ready is not None:
-                ready(tuple(opened))
+        is_locked = lock is not None
+        servers.extend([await _listen(factory, one, is_locked=is_locked) for one in addresses])
+        opened = tuple(map(_shown, servers))
+        _log.info("api open", addresses=opened)
+        if ready is not None:
+            ready(opened)
+        async with asyncio.TaskGroup() as group:
+            for server in servers if lock else ():
+                if lock and isinstance(server, socket.socket):
+                    porch = Porch(lock.context, factory)
+                    group.create_task(porch.run(server), name="api:tls")
             await (lock.run() if lock else asyncio.Event().wait())
     finally:
         for server in servers:
@@ -113,44 +113,40 @@ async def serve(
         await runner.cleanup()
 
 
-@asynccontextmanager
-async def _handshakes() -> AsyncIterator[asyncio.TaskGroup]:
-    """A group whose tasks never fail: what goes wrong inside is raised as it is."""
-    failed: PlaitError | None = None
-    async with asyncio.TaskGroup() as group:
-        try:
-            yield group
-        except PlaitError as error:
-            failed = error
-    if failed is not None:
-        raise failed
-
-
 async def _listen(
-    factory: Callable[[], asyncio.Protocol], address: str, secured: Porch | None
-) -> tuple[asyncio.Server, str]:
-    """Open an address; returns it with the port that was chosen."""
+    factory: Callable[[], asyncio.Protocol], address: str, *, is_locked: bool
+) -> asyncio.Server | socket.socket:
+    """Open an address: a server, or a socket alone where connections are for a porch."""
     if address.startswith(UNIX):
         return await _listen_on_path(factory, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if secured is None and not guard.is_loopback(host):
+    if not is_locked and not guard.is_loopback(host):
         raise SettingsError(
             f'the API has no authentication and "{address}" can be reached from other machines: '
             "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
         )
+    loop = asyncio.get_running_loop()
     try:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(secured or factory, host, port, backlog=_BACKLOG)
+        if not is_locked:
+            return await loop.create_server(factory, host, port, backlog=_BACKLOG)
+        family, *_, place = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        found = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise _not_opened(address, error) from error
-    actual = server.sockets[0].getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    return server, f"{shown}:{actual}"
+    found.settimeout(0)
+    return found
 
 
-async def _listen_on_path(
-    factory: Callable[[], asyncio.Protocol], path: Path
-) -> tuple[asyncio.Server, str]:
+def _shown(server: asyncio.Server | socket.socket) -> str:
+    """Where it listens, with the port that was chosen."""
+    place = (server if isinstance(server, socket.socket) else server.sockets[0]).getsockname()
+    if isinstance(place, str):
+        return f"{UNIX}{place}"
+    host, port = place[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _listen_on_path(factory: Callable[[], asyncio.Protocol], path: Path) -> asyncio.Server:
     if await asyncio.to_thread(_is_served, path):
         raise AddressInUseError(f"{UNIX}{path}: another process listens there")
     await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -160,7 +156,7 @@ async def _listen_on_path(
         await asyncio.to_thread(os.chmod, path, 0o600)
     except OSError as error:
         raise _not_opened(f"{UNIX}{path}", error) from error
-    return server, f"{UNIX}{path}"
+    return server
 
 
 def _is_served(path: Path) -> bool:

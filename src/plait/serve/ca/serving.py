@@ -19,11 +19,11 @@ class Serving:
 
     def trust_domain(self) -> str:
         """That of the mesh."""
-        return self._ca.bundle().trust_domain
+        return self._ca.bundle.trust_domain
 
     def roots(self) -> str:
         """In PEM, those that the mesh trusts."""
-        return "".join(self._ca.bundle().roots)
+        return "".join(self._ca.bundle.roots)
 
     def server_certificate(self, names: Sequence[str]) -> Pair:
         """A certificate for a server of ours."""
