@@ -87,6 +87,9 @@ async def serve(
         AddressInUseError: another process listens there.
         SettingsError: an address cannot be read, or is open to other machines.
     """
+    is_locked = lock is not None
+    for address in addresses:
+        _see(address, is_locked=is_locked)
     crowd = Crowd(limits or Limits())
     runner = web.AppRunner(
         application(backend, crowd, lock), handler_cancellation=True, shutdown_timeout=_CLOSING
@@ -95,7 +98,6 @@ async def serve(
     factory = crowd.factory(runner)
     servers: list[asyncio.Server | socket.socket] = []
     try:
-        is_locked = lock is not None
         servers.extend([await _listen(factory, one, is_locked=is_locked) for one in addresses])
         opened = tuple(map(_shown, servers))
         _log.info("api open", addresses=opened)
@@ -120,11 +122,6 @@ async def _listen(
     if address.startswith(UNIX):
         return await _listen_on_path(factory, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if not is_locked and not guard.is_loopback(host):
-        raise SettingsError(
-            f'the API has no authentication and "{address}" can be reached from other machines: '
-            "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
-        )
     loop = asyncio.get_running_loop()
     try:
         if not is_locked:
@@ -135,6 +132,22 @@ async def _listen(
         raise _not_opened(address, error) from error
     found.settimeout(0)
     return found
+
+
+def _see(address: str, *, is_locked: bool) -> None:
+    """Look at an address before any is open.
+
+    Raises:
+        SettingsError: it is none, or it is open to other machines.
+    """
+    if address.startswith(UNIX):
+        return
+    host, _ = _parsed(address)
+    if not is_locked and not guard.is_loopback(host):
+        raise SettingsError(
+            f'the API has no authentication and "{address}" can be reached from other machines: '
+            "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
+        )
 
 
 def _shown(server: asyncio.Server | socket.socket) -> str:
