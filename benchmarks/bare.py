@@ -19,7 +19,8 @@ import grpc
 import uvloop
 
 from benchmarks.scout import MARKER, Known
-from plait.serve.ads import OPTIONS, SERVICE
+from plait.serve.ads import SERVICE
+from plait.serve.listening import OPTIONS
 from plait.xds import protos
 
 

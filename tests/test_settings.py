@@ -58,6 +58,8 @@ def test_the_data_directory_of_root_is_the_systems(monkeypatch: pytest.MonkeyPat
         ("certificate_life", "0", "a number of seconds from 1"),
         ("xds", "15010", "host:port or unix:PATH"),
         ("api", "127.0.0.1:70000", "port up to 65535"),
+        ("xds_tls", "unix:/a", "needs no TLS"),
+        ("xds_name", "a, ,b", "a list of names"),
     ],
 )
 def test_a_bad_value_is_named_with_the_place_it_comes_from(
@@ -103,3 +105,12 @@ def test_the_least_time_between_pushes_is_not_above_the_most():
 
 def test_an_empty_variable_is_no_setting():
     assert load({"data": "/d"}, {**HOME, "PLAIT_LOG_LEVEL": ""}).log_level == "info"
+
+
+def test_a_certificate_needs_its_key():
+    with pytest.raises(SettingsError, match="go together"):
+        load({"api_cert": "/a"}, HOME)
+
+
+def test_the_token_is_in_no_repr():
+    assert "s3cret" not in repr(load({"token": "s3cret"}, HOME))

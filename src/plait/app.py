@@ -13,6 +13,7 @@ import structlog
 
 from plait import machine
 from plait.base.clock import WallClock
+from plait.base.crowd import allow_files
 from plait.base.errors import PlaitError
 from plait.base.query import Drained, show
 from plait.config.allocation import Allocation
@@ -21,12 +22,17 @@ from plait.config.meta import Key
 from plait.config.restore import Kinds
 from plait.config.store import Store, Tuning
 from plait.platforms.local.pods import Platform
+from plait.serve import doors
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
 from plait.serve.api.backend import Backend
+from plait.serve.api.lock import Lock, from_files
+from plait.serve.api.tokens import Tokens
 from plait.serve.ca import overview
 from plait.serve.ca.connected import proxies
 from plait.serve.ca.run import CertificateAuthority, Options
+from plait.serve.ca.serving import Serving
+from plait.serve.doors import Door, Shown
 from plait.serve.pages import MeshPages
 from plait.settings import Settings
 from plait.sources.files import Files
@@ -47,6 +53,7 @@ async def run(settings: Settings) -> None:
     Raises:
         PlaitError: a setting, the data directory or an address is wrong; nothing is left running.
     """
+    allow_files()
     kinds = Kinds.known(Allocation() if settings.local else None)
     store = await Store.open(settings.data, WallClock(), kinds=kinds, tuning=_tuning(settings))
     try:
@@ -85,10 +92,13 @@ async def _serve(settings: Settings, store: Store) -> None:
 
 async def _serve_from(settings: Settings, store: Store, platform: Platform | None) -> None:
     """Serve what the store holds; with a platform, run it too."""
+    doors.see_plain(settings.xds, insecure=settings.insecure_xds)
     ads = Ads(store)
     place = settings.place if platform else None
     ca = _authority(settings, store, ads, platform)
     await ca.open()
+    shown = _shown(settings, store, ca)
+    lock = _lock(settings, store, shown)
     pages = MeshPages(store, ads, partial(overview.alarms, ca))
     backend = Backend(store=store, pages=pages, place=place, runtime=platform, ca=ca)
     store.listen(_Faults(store).on_drained)
@@ -107,8 +117,8 @@ async def _serve_from(settings: Settings, store: Store, platform: Platform | Non
                 tasks.append(group.create_task(running, name="machine"))
             tasks += [
                 group.create_task(ca.run(), name="ca"),
-                group.create_task(_ads(settings, ads, ca), name="ads"),
-                group.create_task(_api(settings, backend), name="api"),
+                group.create_task(_ads(settings, ads, ca, shown), name="ads"),
+                group.create_task(_api(settings, backend, lock), name="api"),
                 group.create_task(_tidy(store), name="tidy"),
             ]
             await stopping.wait()
@@ -133,7 +143,7 @@ def _authority(
     return CertificateAuthority(options, store, runs_here, proxies(store, ads))
 
 
-async def _ads(settings: Settings, ads: Ads, ca: CertificateAuthority) -> None:
+async def _ads(settings: Settings, ads: Ads, ca: CertificateAuthority, shown: Shown | None) -> None:
     """Serve proxies, and with a platform its agent at a socket that only our user can reach.
 
     Not before the store has whom the mesh trusts: returning proxies would be told it is gone.
@@ -145,18 +155,47 @@ async def _ads(settings: Settings, ads: Ads, ca: CertificateAuthority) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         addresses = (*addresses, f"unix:{settings.agent_socket}")
-    await ads.serve(addresses, lambda private: (ca.service(trusts=private),))
+    services = (ca.service(trusts=False),)
+    doors = (
+        Door(addresses=settings.xds_tls, is_for_members=True, services=services),
+        Door(addresses=settings.join, is_for_members=False, services=services),
+    )
+    await ads.serve(addresses, lambda private: (ca.service(trusts=private),), doors, shown)
 
 
-async def _api(settings: Settings, backend: Backend) -> None:
-    """Serve the API; meanwhile its address stands where the command line looks for it."""
-    note = settings.api_note
+def _shown(settings: Settings, store: Store, ca: CertificateAuthority) -> Shown | None:
+    """What servers of ours show, with a certificate of the mesh; None: none of them has TLS."""
+    is_api = settings.api_tls and settings.api_cert is None
+    if not (settings.xds_tls or settings.join or is_api):
+        return None
+    return Shown(Serving(ca, store.clock), settings.xds_name, store.clock)
 
-    def tell(addresses: tuple[str, ...]) -> None:
-        note.write_text(addresses[0] + "\n")
+
+def _lock(settings: Settings, store: Store, shown: Shown | None) -> Lock | None:
+    """The lock of the API, if it shall have one."""
+    if not settings.api_tls:
+        return None
+    tokens = Tokens(settings.data / "doors", store.clock)
+    if settings.api_cert and settings.api_key:
+        return Lock(tokens, from_files(settings.api_cert, settings.api_key))
+    return Lock(tokens, lambda: shown.pair) if shown else None
+
+
+async def _api(settings: Settings, backend: Backend, lock: Lock | None) -> None:
+    """Serve the API; meanwhile its address stands where the command line looks for it.
+
+    With a lock there is a socket beside it for our own user, who makes the first token.
+    """
+    note, addresses = settings.api_note, settings.api
+    if lock and not any(one.startswith(api.UNIX) for one in addresses):
+        addresses = (*addresses, f"{api.UNIX}{settings.data / 'api.sock'}")
+
+    def tell(opened: tuple[str, ...]) -> None:
+        sockets = [one for one in opened if one.startswith(api.UNIX)]
+        note.write_text((sockets[0] if lock else opened[0]) + "\n")
 
     try:
-        await api.serve(backend, settings.api, ready=tell)
+        await api.serve(backend, addresses, lock=lock, ready=tell)
     finally:
         note.unlink(missing_ok=True)
 

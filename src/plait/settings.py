@@ -30,6 +30,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         data: directory of the database, sockets and the lock.
         xds: where proxies are served: ``host:port`` or ``unix:PATH``.
         api: where the API is served, likewise.
+        xds_tls: ``host:port`` where proxies of other machines are served that have a certificate
+            of the mesh; `join`: where machines get their first one.
+        xds_name: more names of this control plane that its certificates are for.
+        insecure_xds: `xds` may be open to other machines, without telling who asks.
+        api_tls: TCP addresses of the API want TLS and tokens.
+        api_cert, api_key: files of its certificate chain and key; None: the mesh's own.
         files: a directory, or one file, of objects to follow; None: objects come by the API only.
         mesh_config: file of MeshConfig to follow; None: defaults.
         log_level: a key of `base.log.LEVELS`; `log_format`: one of `base.log.FORMATS`.
@@ -38,6 +44,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         keep_revisions: old revisions kept for history, diff and resumed watches.
         source_deadline: seconds after which proxies are answered without a source's first word.
         server: address of the API for the command line; None: that of the local control plane.
+        token, certificate_authority: what the command line shows there, and the file of the
+            certificates by which it knows the server; None: nothing, and those of the system.
         local: run the workloads on this machine.
         images: file that says what the images of workloads are; None: no image is known.
         ca_dir: directory of a certificate authority of one's own (ca-cert.pem, ca-key.pem,
@@ -50,6 +58,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Path
     xds: tuple[str, ...]
     api: tuple[str, ...] = ("127.0.0.1:15080",)
+    xds_tls: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
+    xds_name: tuple[str, ...] = ()
+    insecure_xds: bool = False
+    api_tls: bool = False
+    api_cert: Path | None = None
+    api_key: Path | None = None
     files: Path | None = None
     mesh_config: Path | None = None
     log_level: str = "info"
@@ -59,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_revisions: int = 100_000
     source_deadline: float = 10.0
     server: str | None = None
+    token: str | None = None
+    certificate_authority: Path | None = None
 
     local: bool = False
     images: Path | None = None
@@ -75,6 +92,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     def agent_socket(self) -> Path:
         """Where the agent of this machine is served, in a directory for our own user alone."""
         return self.data / "agent" / "xds.sock"
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Settings(data={str(self.data)!r})"
 
     @property
     def place(self) -> Place:
@@ -108,7 +129,17 @@ def server(flag: str | None) -> str:
     said = found.server
     if said is None:
         said = _noted(found.api_note, local_data() / found.api_note.name) or found.api[0]
-    return said if said.startswith(("http://", "unix:")) else f"http://{said}"
+    return said if said.startswith(("http://", "https://", "unix:")) else f"http://{said}"
+
+
+def credentials(flags: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+    """The token and the file of certificates of the command line, as `load` finds them.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    found = load(flags)
+    return found.token, found.certificate_authority
 
 
 def passed_on() -> dict[str, str]:
@@ -233,6 +264,8 @@ def _check(values: Mapping[str, Any]) -> None:
     least, most = values.get("push_least", 0.010), values.get("push_most", 0.200)
     if least > most:
         raise SettingsError(f"push_least ({least}) must not be greater than push_most ({most})")
+    if ("api_cert" in values) != ("api_key" in values):
+        raise SettingsError("api_cert and api_key go together: give both, or none")
 
 
 def _path(value: Any) -> Path:
@@ -252,6 +285,22 @@ def _addresses(value: Any) -> tuple[str, ...]:
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise ValueError("a list of addresses")
     return tuple(_address(part.strip()) for part in parts)
+
+
+def _ports(value: Any) -> tuple[str, ...]:
+    found = _addresses(value)
+    if any(one.startswith("unix:") for one in found):
+        raise ValueError("host:port: a Unix socket needs no TLS")
+    return found
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(
+        isinstance(part, str) and part.strip() and part.isascii() for part in parts
+    ):
+        raise ValueError("a list of names or IP addresses")
+    return tuple(part.strip() for part in parts)
 
 
 def _address(text: str) -> str:
@@ -309,6 +358,13 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "data": _path,
     "xds": _addresses,
     "api": _addresses,
+    "xds_tls": _ports,
+    "join": _ports,
+    "xds_name": _names,
+    "insecure_xds": _switch,
+    "api_tls": _switch,
+    "api_cert": _path,
+    "api_key": _path,
     "files": _path,
     "mesh_config": _path,
     "log_level": _one_of(tuple(LEVELS)),
@@ -318,6 +374,8 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "keep_revisions": _count,
     "source_deadline": _seconds,
     "server": _text,
+    "token": _text,
+    "certificate_authority": _path,
     "local": _switch,
     "images": _path,
     "ca_dir": _path,

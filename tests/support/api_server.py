@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import aiohttp
 from msgspec import Struct
 
 from plait.base.clock import WallClock
+from plait.base.crowd import Limits
 from plait.config.allocation import Allocation
 from plait.config.meta import Key, Origin
 from plait.config.ports import Batch, Change, Runtime
@@ -23,6 +25,7 @@ from plait.config.store import Store
 from plait.controllers.run import Workloads
 from plait.serve.api import app
 from plait.serve.api.backend import Backend
+from plait.serve.api.lock import Lock
 from plait.serve.api.pages import NoPages, Pages
 
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -60,6 +63,7 @@ class Api:
         self.session = session
         self.pages = pages
         self._home = home
+        self.tls: ssl.SSLContext | None = None  # how the server is known
         self.environment = {
             "HOME": str(home),
             "KUBECONFIG": str(home / "kubeconfig"),
@@ -73,7 +77,9 @@ class Api:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         stream = io.BytesIO(data) if data is not None else None
-        async with self.session.request(method, self.url + path, data=stream, headers=sent) as got:
+        async with self.session.request(
+            method, self.url + path, data=stream, headers=sent, ssl=self.tls or True
+        ) as got:
             return Answer(
                 code=got.status, text=await got.text(), headers=tuple(got.headers.items())
             )
@@ -119,10 +125,12 @@ async def api(
     pages: Pages | None = None,
     sources: Sequence[Said] = (),
     runtime: Runtime | None = None,
+    lock: Lock | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Api]:
     """A server with an empty store in memory, on a free port of loopback.
 
-    With a `runtime` Deployments run on it.
+    With a `runtime` Deployments run on it; with a `lock` it wants TLS and tokens.
     """
     store = await Store.open(
         None, WallClock(), kinds=Kinds.known(Allocation()) if runtime else None
@@ -136,11 +144,13 @@ async def api(
         if runtime is not None:
             tasks.append(group.create_task(Workloads(store, runtime, node="here").run()))
         backend = Backend(store=store, pages=pages, runtime=runtime)
-        serving = app.serve(backend, ["127.0.0.1:0"], ready=opened.set_result)
+        serving = app.serve(
+            backend, ["127.0.0.1:0"], lock=lock, ready=opened.set_result, limits=limits
+        )
         tasks.append(group.create_task(serving))
         try:
             (address,) = await asyncio.wait_for(opened, PATIENCE)
-            yield Api(store, f"http://{address}", session, home, pages)
+            yield Api(store, f"{'https' if lock else 'http'}://{address}", session, home, pages)
         except Exception as error:  # noqa: BLE001 - raised again outside the group, as it was
             failed = error
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from plait.config.ports import Change
 from plait.config.record import Write
 from plait.config.store import Store
 from plait.serve.ads import Ads
+from plait.serve.doors import Door, Shown
 from tests.support import mesh
 
 
@@ -65,14 +66,21 @@ class Plane:
 
 
 @asynccontextmanager
-async def serving(*addresses: str, home: Path | None = None) -> AsyncIterator[Plane]:
+async def serving(
+    *addresses: str,
+    home: Path | None = None,
+    doors: Sequence[Door] = (),
+    shown: Shown | None = None,
+) -> AsyncIterator[Plane]:
     """A control plane; on the data in `home` it goes on where an earlier one ended."""
     store = await Store.open(home, WallClock())
     plane = Plane(store)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(store.run()),
-            group.create_task(plane.ads.serve(addresses or ("127.0.0.1:0",))),
+            group.create_task(
+                plane.ads.serve(addresses or ("127.0.0.1:0",), doors=doors, shown=shown)
+            ),
         ]
         await plane.ads.started.wait()
         try:

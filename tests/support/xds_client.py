@@ -175,13 +175,23 @@ class Client:
 
 @asynccontextmanager
 async def connected(
-    address: str, *, delta: bool = True, node: Any = None, silent: bool = False
+    address: str,
+    *,
+    delta: bool = True,
+    node: Any = None,
+    silent: bool = False,
+    credentials: Any = None,
 ) -> AsyncIterator[Client]:
-    """A client of the control plane at `address`."""
+    """A client of the control plane at `address`, with TLS if there are `credentials`."""
     method = "DeltaAggregatedResources" if delta else "StreamAggregatedResources"
     options = (("grpc.max_receive_message_length", -1),)
+    opened = (
+        grpc.aio.insecure_channel(address, options=options)
+        if credentials is None
+        else grpc.aio.secure_channel(address, credentials, options=options)
+    )
     async with (
-        grpc.aio.insecure_channel(address, options=options) as channel,
+        opened as channel,
         asyncio.TaskGroup() as group,
     ):
         client = Client(channel.stream_stream(SERVICE + method)(), delta=delta, node=node)

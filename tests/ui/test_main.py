@@ -63,6 +63,8 @@ def test_the_verbs_in_a_hurry_import_nothing_heavy():
         "proxy config",
         "why resource",
         "store recover",
+        "token api",
+        "token revoke",
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str):
@@ -115,14 +117,14 @@ def test_a_command_line_that_means_nothing_exits_with_2(line: str, said: str):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("server", ["https://127.0.0.1:1", "http://a b", "ftp://x", "http://x:y"])
+@pytest.mark.parametrize("server", ["https://a/b", "http://a b", "ftp://x", "http://x:y"])
 def test_a_wrong_address_is_said_with_the_right_forms(server: str):
     code, _, err = run("--server", server, "get", "vs")
 
     assert code == 1
     assert err == (
-        f'error: "{server.removeprefix("http://")}" is no address of an API: '
-        "write http://HOST:PORT or unix:PATH\n"
+        f'error: "{server.removeprefix("http://").removeprefix("https://")}" is no address of an '
+        "API: write http(s)://HOST:PORT or unix:PATH\n"
     )
 
 

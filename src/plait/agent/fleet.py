@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import resource
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from plait.agent.edge import Edge
 from plait.agent.keeper import Keeper, Plane
 from plait.base import place as places
 from plait.base import processes
+from plait.base.crowd import allow_files
 from plait.base.errors import PlaitError
 from plait.base.place import Place, ProxySpec, ProxyState
 from plait.base.tasks import supervise
@@ -42,7 +42,7 @@ async def run(place: Place, plane: Plane) -> None:
         AgentRunsError: another agent is in charge here.
     """
     with _in_charge(place):
-        _allow_files()
+        allow_files()
         if not plane.trusts:
             _log.info("no identities", address=plane.address)
         stopping = asyncio.Event()
@@ -174,12 +174,6 @@ def resolvers() -> tuple[str, ...]:
         return ()
     words = (line.split() for line in lines)
     return tuple(one[1] for one in words if len(one) > 1 and one[0] == "nameserver")
-
-
-def _allow_files() -> None:
-    """As many sockets as we may have: each proxy has some of ours."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager

@@ -31,8 +31,8 @@ from plait.base.tasks import Backoff, Health, steady, supervise
 from plait.config.capture import PROXY_UID
 from plait.xds import bootstrap
 
-ADMIN = "127.0.0.1:15000"
-"""Where Envoy's own pages are, inside the Pod."""
+WINDOW = "127.0.0.1:15000"
+"""Where those of Envoy's own pages are, inside the Pod, that a workload may see."""
 STATS = "0.0.0.0:15090"
 """Where its metrics are, for who may scrape the Pod."""
 XDS, SDS = "xds.sock", "sds.sock"
@@ -102,7 +102,7 @@ class Keeper:
             envoy.Settings(
                 name=spec.id,
                 directory=directory,
-                admin=ADMIN,
+                admin=_admin(directory / EDGE),
                 network=spec.network,
                 uid=self._uid,
                 concurrency=spec.concurrency,
@@ -309,6 +309,12 @@ def settings(spec: ProxySpec, directory: Path, *, is_certified: bool) -> bootstr
         proxy=who,
         xds=f"unix:{directory / XDS}",
         sds=f"unix:{directory / SDS}" if is_certified else "",
-        admin=ADMIN,
+        admin=_admin(directory / EDGE),
         stats=STATS,
+        window=WINDOW,
     )
+
+
+def _admin(edge: Path) -> str:
+    """Where Envoy's own pages are, all of them: where its user alone may make a socket."""
+    return f"unix:{edge / 'admin.sock'}"

@@ -14,12 +14,15 @@ from aiohttp import web
 from plait.agent.admin import Admin
 from plait.agent.merged import merged
 from plait.base import netns
+from plait.base.crowd import Crowd, Limits
 
 AGENT_PORT, HEALTH_PORT = 15020, 15021
 """Istio's ports of the agent, and of health for the outside."""
 
 _FORMAT: Final = "text/plain; version=0.0.4"
 _PATIENCE: Final = 1.0  # seconds that the application's metrics may take
+_LIMITS: Final = Limits(most=128, waiting=64, idle=30.0)
+_LONGEST: Final = 1024  # bytes of a body: there is nothing to say
 _OPEN = "0.0.0.0"  # noqa: S104 - inside the Pod's own network
 
 
@@ -71,20 +74,25 @@ class Pages:
             web.post("/quitquitquit", self._quit),
             web.post("/drain", self._drain),
         ]
-        runners = []
+        runners: list[web.AppRunner] = []
+        servers: list[asyncio.Server] = []
         try:
             for port, routes in ((AGENT_PORT, whole), (HEALTH_PORT, health)):
-                app = web.Application()
+                crowd = Crowd(_LIMITS)
+                app = web.Application(middlewares=[crowd.watch], client_max_size=_LONGEST)
                 app.add_routes(routes)
-                runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+                runner = web.AppRunner(app, shutdown_timeout=0.5)
                 await runner.setup()
                 runners.append(runner)
                 address = (_OPEN, port)
                 sock = netns.bound(self._namespace, socket.SOCK_STREAM, address)
-                await web.SockSite(runner, sock).start()
+                loop = asyncio.get_running_loop()
+                servers.append(await loop.create_server(crowd.factory(runner), sock=sock))
             up()
             await asyncio.Event().wait()
         finally:
+            for server in servers:
+                server.close()
             for runner in runners:
                 await runner.cleanup()
 

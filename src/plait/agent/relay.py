@@ -36,6 +36,10 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
+    # One proxy has one stream, or for a moment two; who says nothing is sent away.
+    ("grpc.max_concurrent_streams", 10),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_metadata_size", 16 * 1024),
 )
 _log = structlog.get_logger(__name__)
 

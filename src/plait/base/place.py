@@ -11,6 +11,7 @@ they do.  Notes are files, so each side can be killed, and the next one finds wh
     RUN/proxy/ID/state.json       `ProxyState`: how it does
     RUN/proxy/ID/own/             for the agent alone: identity, and sockets behind its gates
     RUN/proxy/ID/plaintext.json   `PlainCallers`: who calls it in plain text
+    RUN/proxy/ID/edge/admin.sock  Envoy's own pages, for its user and root
     RUN/proxy/ID/edge/PORT.sock   where a gateway takes connections from the edge
     RUN/proxy/edge/state.json     `EdgeState`
     RUN/pods/ID/                  of one Pod: CONTAINER.log, files, journal

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import stat
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
 import structlog
 
-from plait.base.errors import AddressInUseError
 from plait.config.store import Store
 from plait.mesh import ir
 from plait.mesh.placement import placement
+from plait.serve import callers
+from plait.serve.doors import Certificates, Door, Shown
 from plait.serve.feeds import Hub, Plan
+from plait.serve.identity import Node
+from plait.serve.listening import MEMBERS, OPTIONS, STRANGERS, bind, is_private
 from plait.serve.refusals import Refusals
-from plait.serve.session import ProxyState, Session
+from plait.serve.session import Check, ProxyState, Session
 from plait.xds import subscriptions
 from plait.xds.wire import Payload, Reader
 
@@ -30,25 +29,10 @@ SLICE = 64
 """Streams served between two turns of the loop."""
 _TICK = 0.25  # seconds between two looks at deadlines
 _REPORT = 0.01  # seconds between two calls of followers
+_REMEMBERED = 1000  # refusals that are not logged again
 _SWEEP = 20  # ticks between two sweeps
-_MESSAGE = 64 * 1024 * 1024  # bytes of a request; a reconnecting Envoy names all it holds
-OPTIONS = (
-    ("grpc.so_reuseport", 0),
-    # A thousand proxies may connect at once: the default refuses them at random.
-    ("grpc.server.max_pending_requests", 50_000),
-    ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.max_receive_message_length", _MESSAGE),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_metadata_size", 64 * 1024),
-    # Envoy pings every 30 s and oftener when told to; that is no attack.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # A client whose machine vanished is noticed within 40 s.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
-"""Of the gRPC server."""
+FIRST = 30.0
+"""Seconds within which a client must say who it is."""
 _log = structlog.get_logger(__name__)
 
 
@@ -85,23 +69,38 @@ class Ads:
         self._refusals = Refusals(store)
         self._stirred = asyncio.Event()
         self._followers: dict[object, Callable[[], None]] = {}
+        self._told: dict[str, None] = {}
 
     async def serve(
-        self, addresses: Sequence[str], more: Callable[[bool], Sequence[Any]] = _no_more
+        self,
+        addresses: Sequence[str],
+        more: Callable[[bool], Sequence[Any]] = _no_more,
+        doors: Sequence[Door] = (),
+        shown: Shown | None = None,
     ) -> None:
         """Serve at each ``host:port`` and ``unix:PATH`` until cancelled.
 
-        `more` makes handlers of other services; it is told whether their server is reached by
-        nobody but our own user.
+        Args:
+            addresses: for who is on this machine.
+            more: makes handlers of other services there; it is told whether their server is
+                reached by nobody but our own user.
+            doors: with TLS, for others; `shown` is what they show.
+            shown: None: there are no doors.
 
         Raises:
             AddressInUseError: one is taken by another process.
         """
-        doors = [(address, _is_private(address)) for address in addresses]
-        kinds = sorted({private for _, private in doors})
-        servers = {private: self._server(more(private)) for private in kinds}
-        self.addresses = tuple(_bind(servers[private], address) for address, private in doors)
-        for server in servers.values():
+        kinds = {address: is_private(address) for address in addresses}
+        plain = {private: self._server(more(private)) for private in sorted(set(kinds.values()))}
+        opened = [bind(plain[private], address) for address, private in kinds.items()]
+        servers = [*plain.values()]
+        for door in doors:
+            if shown is not None:
+                server, found = self._door(door, shown)
+                servers.append(server)
+                opened += found
+        self.addresses = tuple(opened)
+        for server in servers:
             await server.start()
         _log.info("xds open", addresses=self.addresses)
         self.started.set()
@@ -111,15 +110,39 @@ class Ads:
                 group.create_task(self._tick(), name="ads:tick")
                 group.create_task(self._refusals.run(), name="ads:refusals")
                 group.create_task(self._report(), name="ads:report")
+                if shown is not None:
+                    group.create_task(shown.run(), name="ads:certificate")
         finally:
-            for server in servers.values():
+            for server in servers:
                 await asyncio.shield(server.stop(0.1))
             self.hub.close()
 
     def _server(self, more: Sequence[Any]) -> Any:
         server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((_Methods(self), *more))
+        server.add_generic_rpc_handlers((_Methods(self, None), *more))
         return server
+
+    def _door(self, door: Door, shown: Shown) -> tuple[Any, list[str]]:
+        """A server with TLS, and where it listens."""
+        mine = (_Methods(self, shown.certificates),) if door.is_for_members else ()
+        server = grpc.aio.server(options=MEMBERS if door.is_for_members else STRANGERS)
+        server.add_generic_rpc_handlers((*mine, *door.services))
+        credentials = shown.credentials(is_for_members=door.is_for_members)
+        return server, [bind(server, address, credentials) for address in door.addresses]
+
+    def check(self, who: callers.Caller, trust_domain: str) -> Check:
+        """The look at what a client claims that has shown a certificate."""
+
+        def check(node: Node) -> str:
+            why = callers.refusal(who, node, trust_domain)
+            if why and why not in self._told:
+                self._told[why] = None
+                _log.warning("stream refused", proxy=node.id[:200], error=why)
+                if len(self._told) > _REMEMBERED:
+                    del self._told[next(iter(self._told))]
+            return why
+
+        return check
 
     def proxies(self) -> tuple[ProxyState, ...]:
         """The connected proxies, by id."""
@@ -173,10 +196,12 @@ class Ads:
         self._refusals.refused(_id(session), type_url, payload, error)
 
     @asynccontextmanager
-    async def session(self, link: _Link, *, delta: bool) -> AsyncIterator[Session]:
+    async def session(
+        self, link: _Link, *, delta: bool, check: Check | None = None
+    ) -> AsyncIterator[Session]:
         """A client that just connected, until it goes."""
         await self._store.ready.wait()
-        session = Session(self, link, delta=delta)
+        session = Session(self, link, delta=delta, check=check)
         self._sessions[session] = None
         try:
             yield session
@@ -223,6 +248,7 @@ class _Link:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.status = grpc.StatusCode.INVALID_ARGUMENT
         self._ended = False
         self._queue: deque[bytes] = deque()
         self._filled = asyncio.Event()
@@ -236,6 +262,11 @@ class _Link:
         """End the stream; the client is at fault."""
         self.reason = reason
         self.end()
+
+    def refuse(self, reason: str) -> None:
+        """End the stream; the client is not what it says."""
+        self.status = grpc.StatusCode.PERMISSION_DENIED
+        self.fail(reason)
 
     def end(self) -> None:
         """Write no more."""
@@ -254,10 +285,10 @@ class _Link:
 class _Methods:
     """The two methods of the service, with messages as bytes."""
 
-    def __init__(self, ads: Ads) -> None:
+    def __init__(self, ads: Ads, certificates: Certificates | None) -> None:
         self._handlers = {
-            f"{SERVICE}DeltaAggregatedResources": _handler(ads, delta=True),
-            f"{SERVICE}StreamAggregatedResources": _handler(ads, delta=False),
+            f"{SERVICE}DeltaAggregatedResources": _handler(ads, certificates, delta=True),
+            f"{SERVICE}StreamAggregatedResources": _handler(ads, certificates, delta=False),
         }
 
     def service(self, handler_call_details: Any) -> Any:
@@ -265,13 +296,23 @@ class _Methods:
         return self._handlers.get(handler_call_details.method)
 
 
-def _handler(ads: Ads, *, delta: bool) -> Any:
+def _handler(ads: Ads, certificates: Certificates | None, *, delta: bool) -> Any:
+    """One method; with `certificates` clients have shown one."""
+
     async def converse(_: Any, context: Any) -> None:
+        check = None
+        if certificates is not None:
+            who = callers.caller(context.auth_context().get("x509_subject_alternative_name", ()))
+            if who is None:
+                told = "the certificate has not one SPIFFE id, as those of the mesh have"
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, told)
+                return
+            check = ads.check(who, certificates.trust_domain())
         link = _Link()
-        async with ads.session(link, delta=delta) as session:
+        async with ads.session(link, delta=delta, check=check) as session:
             await _converse(session, link, context)
         if link.reason:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, link.reason)
+            await context.abort(link.status, link.reason)
 
     return grpc.stream_stream_rpc_method_handler(converse)
 
@@ -288,9 +329,21 @@ async def _converse(session: Session, link: _Link, context: Any) -> None:
 
 
 async def _read(session: Session, link: _Link, context: Any) -> None:
+    try:
+        async with asyncio.timeout(FIRST):
+            data = await context.read()
+    except TimeoutError:
+        link.fail(f"nothing was said for {FIRST:.0f} s")
+        return
+    if data is not grpc.aio.EOF:
+        session.receive(data)
+        await _read_on(session, context)
+    link.end()
+
+
+async def _read_on(session: Session, context: Any) -> None:
     while (data := await context.read()) is not grpc.aio.EOF:
         session.receive(data)
-    link.end()
 
 
 def _alone(session: Session, act: Callable[[], None]) -> None:
@@ -304,43 +357,3 @@ def _alone(session: Session, act: Callable[[], None]) -> None:
 
 def _id(session: Session) -> str:
     return session.node.id if session.node else ""
-
-
-def _is_private(address: str) -> bool:
-    """Whether only our own user can reach it: nobody else may enter the socket's directory."""
-    if not address.startswith("unix:"):
-        return False
-    path = Path(address.removeprefix("unix:"))
-    _free(path)
-    found = path.absolute().parent.stat()
-    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
-
-
-def _bind(server: Any, address: str) -> str:
-    """Add an address to the server; returns it with the port that was chosen."""
-    is_path = address.startswith("unix:")
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        hint = "stop the process that has it, or choose another with --xds"
-        raise AddressInUseError(f'cannot listen at "{address}": {hint} ({error})') from error
-    return address if is_path else f"{address.rpartition(':')[0]}:{port}"
-
-
-def _free(path: Path) -> None:
-    """Remove a socket that nobody listens at."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise AddressInUseError(f'cannot listen at "unix:{path}": it is a file, remove it')
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise AddressInUseError(
-        f'cannot listen at "unix:{path}": another process does. Stop it, or choose another path'
-    )

@@ -16,11 +16,13 @@ class Node(Struct, frozen=True, kw_only=True):
         id: as the client wrote it, such as ``sidecar~10.0.0.1~web-1.demo~demo.svc.cluster.local``.
         version: of the client's program, as far as it says; empty: it does not.
         identity: what its configuration depends on.
+        service_account: empty: it does not say.
     """
 
     id: str
     version: str
     identity: ir.Identity
+    service_account: str = ""
 
 
 def parse(node: Any) -> Node:
@@ -37,6 +39,7 @@ def parse(node: Any) -> Node:
     return Node(
         id=node.id,
         version=_version(node),
+        service_account=_string(metadata, "SERVICE_ACCOUNT"),
         identity=ir.Identity(
             role=_role(role),
             namespace=_string(metadata, "NAMESPACE") or name.partition(".")[2] or "default",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,6 +16,8 @@ from plait.xds.resource import PREFIX
 from plait.xds.stream import Accepted, Action, Refused, Send, Stream
 from plait.xds.wire import Malformed, Payload, Reader, Request
 
+Check = Callable[[identity.Node], str]
+"""Says why a client may not be a node; empty: it may."""
 _BEFORE = 100  # requests taken before the proxy's place is known
 
 
@@ -28,6 +30,10 @@ class Link(Protocol):
 
     def fail(self, reason: str) -> None:
         """End the stream: what the client said cannot be understood."""
+        ...
+
+    def refuse(self, reason: str) -> None:
+        """End the stream: the client is not what it says."""
         ...
 
 
@@ -103,10 +109,11 @@ class ProxyState(Struct, frozen=True, kw_only=True):
 
 
 class Session:
-    """One client's conversation over some transport."""
+    """One client's conversation over some transport; with a `check`, every claim is looked at."""
 
     __slots__ = (
         "_before",
+        "_check",
         "_delta",
         "_desk",
         "_link",
@@ -117,8 +124,9 @@ class Session:
         "stream",
     )
 
-    def __init__(self, desk: Desk, link: Link, *, delta: bool) -> None:
+    def __init__(self, desk: Desk, link: Link, *, delta: bool, check: Check | None = None) -> None:
         self._desk = desk
+        self._check = check
         self._link = link
         self._delta = delta
         self._before: list[Request] = []
@@ -130,11 +138,22 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Take a request; one that cannot be understood ends the stream."""
+        is_claim = self.node is None or self._check is not None
         try:
-            request = self._desk.reader.read(data, delta=self._delta, first=self.node is None)
-            self._receive(request)
+            request = self._desk.reader.read(data, delta=self._delta, first=is_claim)
+            if self._is_admitted(request):
+                self._receive(request)
         except Malformed as error:
             self._link.fail(str(error))
+
+    def _is_admitted(self, request: Request) -> bool:
+        """Whether the client may be what it says in this request, the first or a later one."""
+        if self._check is None or (request.node is None and self.node is not None):
+            return True
+        why = self._check(identity.parse(request.node))
+        if why:
+            self._link.refuse(why)
+        return not why
 
     def _receive(self, request: Request) -> None:
         if self.node is None:

@@ -14,6 +14,9 @@ from plait.xds.tls import SDS_CLUSTER
 
 XDS_CLUSTER: Final = "xds-grpc"
 ADMIN_CLUSTER: Final = "admin"
+WINDOW: Final = "window"
+PAGES: Final = ("stats", "health", WINDOW)
+"""Names of the static listeners."""
 ISTIO_VERSION: Final = "1.29.1"
 """The Istio whose behaviour other tools may expect of a proxy."""
 
@@ -30,12 +33,16 @@ STATS: Final = (
 )
 """Prefixes of the statistics that are kept: with all of them 1,000 clusters cost 25 MB more."""
 
+SHOWN: Final = ("/stats", "/stats/prometheus", "/server_info", "/ready", "/clusters", "/listeners")
+"""Envoy's own pages that change nothing and show no configuration."""
+
 Role = ir.Role
 Interception = ir.Interception
 
 _TYPES: Final = "type.googleapis.com/envoy."
 _HEAP: Final = "envoy.resource_monitors.fixed_heap"
 _NO_LIMIT: Final = 2**31 - 1
+_PAGES: Final = 100  # connections at a time to each listener of pages
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
@@ -80,6 +87,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         admin: of Envoy's own pages.
         stats: where they are offered to Prometheus under ``/stats/prometheus``; empty: nowhere.
         health: where ``/healthz/ready`` answers 200 once Envoy is ready; empty: nowhere.
+        window: where `SHOWN` of Envoy's own pages may be looked at by who may not enter `admin`;
+            empty: nowhere.
         stats_prefixes: statistics that are kept; empty: all.
         max_connections: from clients, over all listeners; 0: no limit.
         max_heap: bytes near which memory is given back and new requests are refused; 0: no limit.
@@ -92,6 +101,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin: str = "127.0.0.1:15000"
     stats: str = ""
     health: str = ""
+    window: str = ""
     stats_prefixes: tuple[str, ...] = STATS
     max_connections: int = 0
     max_heap: int = 2 << 30
@@ -183,7 +193,7 @@ def _clusters(settings: Settings) -> list[dict[str, Any]]:
     made = [_grpc(XDS_CLUSTER, settings.xds)]
     if settings.sds:
         made.append(_grpc(SDS_CLUSTER, settings.sds))
-    if settings.stats or settings.health:
+    if settings.stats or settings.health or settings.window:
         made.append(_cluster(ADMIN_CLUSTER, settings.admin))
     return made
 
@@ -231,22 +241,42 @@ def _listeners(settings: Settings) -> list[dict[str, Any]]:
         ("stats", settings.stats, "/stats/prometheus", "/stats/prometheus"),
         ("health", settings.health, "/healthz/ready", "/ready"),
     )
-    return [_listener(name, address, at, to) for name, address, at, to in pages if address]
+    made = [_listener(name, at, [_page(path, to)]) for name, at, path, to in pages if at]
+    return [*made, _listener(WINDOW, settings.window, _window())] if settings.window else made
 
 
-def _listener(name: str, address: str, path: str, page: str) -> dict[str, Any]:
-    """One page of Envoy's own under `path`, and nothing else."""
-    route = {
+def _page(path: str, page: str) -> dict[str, Any]:
+    """One page of Envoy's own, under a path that may be another."""
+    return {
         "match": {"path": path},
         "route": {"cluster": ADMIN_CLUSTER, "prefix_rewrite": page},
     }
+
+
+def _window() -> list[dict[str, Any]]:
+    """What a workload may look at: no method but GET, and no page that could change something."""
+    get = [{"name": ":method", "string_match": {"exact": "GET"}}]
+    pages = [
+        {"match": {"path": path, "headers": get}, "route": {"cluster": ADMIN_CLUSTER}}
+        for path in SHOWN
+    ]
+    text = "only a GET of these is open to workloads: " + " ".join(SHOWN) + "\n"
+    refusal = {"status": 403, "body": {"inline_string": text}}
+    return [*pages, {"match": {"prefix": "/"}, "direct_response": refusal}]
+
+
+def _listener(name: str, address: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    """These routes, for clients that get no more patience than a page needs."""
     router = {"@type": _TYPES + "extensions.filters.http.router.v3.Router"}
     manager = {
         "@type": _TYPES
         + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "request_headers_timeout": "10s",
+        "request_timeout": "30s",
+        "common_http_protocol_options": {"idle_timeout": "60s"},
     }
     manager_filter = {
         "name": "envoy.filters.network.http_connection_manager",
@@ -272,6 +302,7 @@ def _stats(prefixes: tuple[str, ...]) -> dict[str, Any]:
 
 def _runtime(regex: int) -> dict[str, Any]:
     limits = {"re2.max_program_size.error_level": regex, "re2.max_program_size.warn_level": regex}
+    limits |= {f"envoy.resource_limits.listener.{name}.connection_limit": _PAGES for name in PAGES}
     return {
         "layers": [
             {"name": "limits", "static_layer": limits},

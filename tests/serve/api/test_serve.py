@@ -17,7 +17,7 @@ from plait.serve.api.backend import Backend
 from plait.serve.api.pages import NoPages
 
 
-async def opened(address: str, *, insecure: bool = False) -> None:
+async def opened(address: str) -> None:
     """Serve until all is open."""
     store = await Store.open(None, WallClock())
     ready = asyncio.Event()
@@ -26,7 +26,6 @@ async def opened(address: str, *, insecure: bool = False) -> None:
             serving = app.serve(
                 Backend(store=store, pages=NoPages()),
                 [address],
-                insecure=insecure,
                 ready=lambda addresses: ready.set(),
             )
             task = group.create_task(serving)
@@ -72,10 +71,7 @@ def test_addresses_that_other_machines_reach_are_refused(address: str) -> None:
 
     assert isinstance(error, SettingsError)
     assert "no authentication" in str(error)
-
-
-def test_an_operator_may_open_it_all_the_same() -> None:
-    asyncio.run(opened("0.0.0.0:0", insecure=True))
+    assert "--api-tls" in str(error)
 
 
 @pytest.mark.parametrize("address", ["8080", "127.0.0.1:http", "127.0.0.1:70000", ""])

@@ -1,7 +1,7 @@
 """The HTTP server: Kubernetes' paths, plait's pages, and where to listen.
 
-There is no authentication: whoever reaches the server may change the mesh.  So it listens on
-loopback and Unix sockets only, unless `insecure` says that the operator has seen to it otherwise.
+Without a lock there is no authentication: whoever reaches the server may change the mesh.  So it
+listens on loopback and Unix sockets only.  With one, TCP addresses want TLS and a token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
+from plait.base.porch import Porch
 from plait.config.store import Store
 from plait.serve.api import (
     ca_pages,
@@ -34,20 +36,25 @@ from plait.serve.api import (
     watch,
 )
 from plait.serve.api.backend import Backend
+from plait.serve.api.lock import Lock
+from plait.serve.api.lock import routes as lock_routes
 from plait.serve.api.replies import reply
 from plait.serve.api.status import LIMIT, StatusError
 
 UNIX = "unix:"
 _CLOSING = 2.0  # seconds that open requests have when the server stops
+_BACKLOG = 1024  # connections that the kernel has accepted and we have not
 
 _log = structlog.get_logger(__name__)
 
 
-def application(backend: Backend, *, insecure: bool = False) -> web.Application:
-    """The whole API as an aiohttp application; `insecure` takes requests for any host name."""
+def application(backend: Backend, crowd: Crowd, lock: Lock | None) -> web.Application:
+    """The whole API as an aiohttp application; without a lock only under names of loopback."""
     store = backend.store
-    guards = [guard.same_origin] if insecure else [guard.same_origin, guard.named_as_loopback]
-    app = web.Application(client_max_size=LIMIT, middlewares=[_errors, *guards])
+    who = lock.guard if lock else guard.named_as_loopback
+    guards = [crowd.watch, _errors, guard.same_origin, who]
+    app = web.Application(client_max_size=LIMIT, middlewares=guards)
+    app.add_routes(lock_routes(lock))
     app.add_routes(_fixed(store))
     app.add_routes(plait_pages.routes(backend))
     app.add_routes(ca_pages.routes(backend))
@@ -68,8 +75,9 @@ async def serve(
     backend: Backend,
     addresses: Sequence[str],
     *,
-    insecure: bool = False,
+    lock: Lock | None = None,
     ready: Callable[[tuple[str, ...]], None] | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Serve on each of `addresses` (``host:port`` or ``unix:PATH``) until cancelled.
 
@@ -79,52 +87,89 @@ async def serve(
         AddressInUseError: another process listens there.
         SettingsError: an address cannot be read, or is open to other machines.
     """
+    is_locked = lock is not None
+    for address in addresses:
+        _see(address, is_locked=is_locked)
+    crowd = Crowd(limits or Limits())
     runner = web.AppRunner(
-        application(backend, insecure=insecure),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_CLOSING,
+        application(backend, crowd, lock), handler_cancellation=True, shutdown_timeout=_CLOSING
     )
     await runner.setup()
+    factory = crowd.factory(runner)
+    servers: list[asyncio.Server | socket.socket] = []
     try:
-        opened = tuple([await _listen(runner, a, insecure=insecure) for a in addresses])
+        servers.extend([await _listen(factory, one, is_locked=is_locked) for one in addresses])
+        opened = tuple(map(_shown, servers))
         _log.info("api open", addresses=opened)
         if ready is not None:
             ready(opened)
-        await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            for server in servers if lock else ():
+                if lock and isinstance(server, socket.socket):
+                    porch = Porch(lock.context, factory)
+                    group.create_task(porch.run(server), name="api:tls")
+            await (lock.run() if lock else asyncio.Event().wait())
     finally:
+        for server in servers:
+            server.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, address: str, *, insecure: bool) -> str:
+async def _listen(
+    factory: Callable[[], asyncio.Protocol], address: str, *, is_locked: bool
+) -> asyncio.Server | socket.socket:
+    """Open an address: a server, or a socket alone where connections are for a porch."""
     if address.startswith(UNIX):
-        return await _listen_on_path(runner, Path(address.removeprefix(UNIX)))
+        return await _listen_on_path(factory, Path(address.removeprefix(UNIX)))
     host, port = _parsed(address)
-    if not insecure and not guard.is_loopback(host):
-        raise SettingsError(
-            f'the API has no authentication and "{address}" can be reached from other machines: '
-            "listen on 127.0.0.1 or a Unix socket, or say that it shall be open (insecure)"
-        )
-    site = web.TCPSite(runner, host, port)
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        if not is_locked:
+            return await loop.create_server(factory, host, port, backlog=_BACKLOG)
+        family, *_, place = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        found = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise _not_opened(address, error) from error
-    actual = runner.addresses[-1][1]  # of the site that was started last
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{actual}"
+    found.settimeout(0)
+    return found
 
 
-async def _listen_on_path(runner: web.AppRunner, path: Path) -> str:
+def _see(address: str, *, is_locked: bool) -> None:
+    """Look at an address before any is open.
+
+    Raises:
+        SettingsError: it is none, or it is open to other machines.
+    """
+    if address.startswith(UNIX):
+        return
+    host, _ = _parsed(address)
+    if not is_locked and not guard.is_loopback(host):
+        raise SettingsError(
+            f'the API has no authentication and "{address}" can be reached from other machines: '
+            "listen on 127.0.0.1 or a Unix socket, or start with --api-tls"
+        )
+
+
+def _shown(server: asyncio.Server | socket.socket) -> str:
+    """Where it listens, with the port that was chosen."""
+    place = (server if isinstance(server, socket.socket) else server.sockets[0]).getsockname()
+    if isinstance(place, str):
+        return f"{UNIX}{place}"
+    host, port = place[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _listen_on_path(factory: Callable[[], asyncio.Protocol], path: Path) -> asyncio.Server:
     if await asyncio.to_thread(_is_served, path):
         raise AddressInUseError(f"{UNIX}{path}: another process listens there")
     await asyncio.to_thread(path.unlink, missing_ok=True)
     try:
-        await web.UnixSite(runner, str(path)).start()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(factory, str(path), backlog=_BACKLOG)
         await asyncio.to_thread(os.chmod, path, 0o600)
     except OSError as error:
         raise _not_opened(f"{UNIX}{path}", error) from error
-    return f"{UNIX}{path}"
+    return server
 
 
 def _is_served(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
 _DEEPEST = 100
+_PATIENCE = 30.0  # seconds until a body must be there
 _YAML_LIKE = (YAML, APPLY_PATCH, "application/x-yaml", "text/yaml")
 
 
@@ -45,7 +47,7 @@ async def read(request: web.Request, accepted: Sequence[str]) -> Body:
     """Read a body of one of the content types `accepted`; none given means JSON.
 
     Raises:
-        StatusError: 400, 413 or 415.
+        StatusError: 400, 408, 413 or 415.
     """
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower() or JSON
     if media not in accepted:
@@ -53,7 +55,10 @@ async def read(request: web.Request, accepted: Sequence[str]) -> Body:
     if (request.content_length or 0) > status.LIMIT:
         raise status.too_large()
     try:
-        raw = await request.read()
+        async with asyncio.timeout(_PATIENCE):
+            raw = await request.read()
+    except TimeoutError as error:
+        raise status.StatusError(408, "Timeout", "the body took too long") from error
     except web.HTTPRequestEntityTooLarge as error:
         raise status.too_large() from error
     if media == protobuf.MEDIA:

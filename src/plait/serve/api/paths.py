@@ -11,6 +11,8 @@ from plait.config.catalog import KINDS, Kind
 from plait.config.meta import Key
 from plait.serve.api import status
 
+USER = web.RequestKey("user", str)
+"""Under which a request keeps the name of who asks."""
 _PLURALS: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in KINDS.values()}
 _GROUPS = frozenset(kind.group for kind in KINDS.values())
 _OF_NAMESPACES = ("status", "finalize")  # below /namespaces/NAME: not names of resources
@@ -76,12 +78,14 @@ class Options(Struct, frozen=True, kw_only=True):
         validation: ``Strict``, ``Warn`` or ``Ignore``.
         manager: field manager; the user agent up to its first ``/`` unless given.
         named: the request gave a field manager.
+        user: who writes, for the history; empty: somebody on this machine.
     """
 
     dry_run: bool = False
     validation: str = "Warn"
     manager: str = ""
     named: bool = False
+    user: str = ""
     force: bool = False
 
 
@@ -110,6 +114,7 @@ def options(request: web.Request) -> Options:
         manager=query.get("fieldManager", "") or agent,
         named=bool(query.get("fieldManager")),
         force=is_true(query, "force"),
+        user=request.get(USER, ""),
     )
 
 

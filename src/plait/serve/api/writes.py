@@ -135,6 +135,7 @@ class Writer(Struct, frozen=True, kw_only=True):
             change=change,
             source=CONTROLLER if held and held.source == CONTROLLER else API,
             manager=self.options.manager,
+            who=self.options.user,
             expect=expect,
         )
 

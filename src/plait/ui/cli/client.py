@@ -76,10 +76,18 @@ class RefusedError(click.ClickException):
 
 
 class Client:
-    """The API at ``http://host:port`` or ``unix:PATH``."""
+    """The API at ``http://host:port``, ``https://host:port`` or ``unix:PATH``.
 
-    def __init__(self, server: str) -> None:
+    Args:
+        server: its address.
+        token: shown with each request; None: nothing is.
+        authority: file of the certificates by which the server is known; None: the system's.
+    """
+
+    def __init__(self, server: str, token: str | None = None, authority: str | None = None) -> None:
         self.server = server
+        self._token = token
+        self._authority = authority
         self._resources: list[Resource] | None = None
 
     def ask(
@@ -182,6 +190,8 @@ class Client:
         full = asked.path + (f"?{urlencode(asked.query, doseq=True)}" if asked.query else "")
         data = None if asked.body is None else json.dumps(asked.body)
         sent = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
         try:
             connection.request(
                 asked.method, full, body=data, headers={**sent, **(asked.headers or {})}
@@ -199,13 +209,30 @@ class Client:
     def _connection(self, patience: float | None) -> http.client.HTTPConnection:
         if self.server.startswith("unix:"):
             return _Unix(self.server.removeprefix("unix:"), patience)
-        address = self.server.removeprefix("http://").rstrip("/")
+        is_tls = self.server.startswith("https://")
+        address = self.server.removeprefix("https://").removeprefix("http://").rstrip("/")
         with suppress(http.client.InvalidURL):
+            if "/" not in address and is_tls:
+                return _tls(address, patience, self._authority)
             if "/" not in address:
                 return http.client.HTTPConnection(address, timeout=patience)
         raise click.ClickException(
-            f'"{address}" is no address of an API: write http://HOST:PORT or unix:PATH'
+            f'"{address}" is no address of an API: write http(s)://HOST:PORT or unix:PATH'
         )
+
+
+def _tls(
+    address: str, patience: float | None, authority: str | None
+) -> http.client.HTTPSConnection:
+    import ssl  # only who asks over TLS waits for it
+
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot read the certificates in {authority}: {error.strerror or error}"
+        ) from error
+    return http.client.HTTPSConnection(address, timeout=patience, context=context)
 
 
 class _Request(NamedTuple):

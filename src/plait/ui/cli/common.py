@@ -30,7 +30,12 @@ def client() -> Client:
     from plait.base.errors import SettingsError
 
     try:
-        return Client(settings.server(click.get_current_context().find_root().obj))
+        given = click.get_current_context().find_root().params
+        token, authority = settings.credentials(
+            {name: given.get(name) for name in ("token", "certificate_authority")}
+        )
+        server = settings.server(given.get("server"))
+        return Client(server, token, str(authority) if authority else None)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
 

@@ -80,15 +80,15 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--server", metavar="ADDRESS", help="The API: http://HOST:PORT or unix:PATH.")
-@click.pass_context
-def main(context: click.Context, server: str | None) -> None:
+@click.option("--server", metavar="ADDRESS", help="The API: http(s)://HOST:PORT or unix:PATH.")
+@click.option("--token", help="Shown to the API; better in PLAIT_TOKEN, where no list shows it.")
+@click.option("--certificate-authority", metavar="FILE", help="Certificates that the API is under.")
+def main(**_: str | None) -> None:
     """A service mesh: Istio's YAML, stock Envoy, every decision explained.
 
     The commands talk to the control plane at --server, else PLAIT_SERVER, else the one that runs
     on this machine.
     """
-    context.obj = server
 
 
 if __name__ == "__main__":

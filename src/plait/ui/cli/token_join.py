@@ -48,8 +48,6 @@ def listed(form: str) -> None:
         click.echo("there is no join token")
 
 
-@click.command(epilog=_EXAMPLES)
-@click.argument("identifier", metavar="ID")
 def revoke(identifier: str) -> None:
     """Take a token back; certificates that it gave stay valid."""
     common.client().ask("DELETE", f"{PATH}/{quote(identifier, safe='')}")

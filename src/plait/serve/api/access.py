@@ -1,0 +1,101 @@
+"""Who may do what at the API: three roles, and what a request asks for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from plait.serve.api.paths import Target
+
+_READS: Final = ("get", "list", "watch")
+_VERBS: Final = {
+    "POST": ("create", "create"),
+    "PUT": ("update", "update"),
+    "PATCH": ("patch", "patch"),
+    "DELETE": ("deletecollection", "delete"),
+}
+_CLOSED: Final = ("/plait/v1/pods", "/plait/v1/api-tokens")
+
+
+class Role(Enum):
+    """What somebody is here for."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """Who asks.
+
+    Attributes:
+        name: for the history; empty: somebody on this machine.
+        namespaces: where an editor may write.
+    """
+
+    name: str = ""
+    role: Role
+    namespaces: frozenset[str] = frozenset()
+
+
+LOCAL: Final = User(role=Role.ADMIN)
+"""Who is on this machine and reaches a door without a lock."""
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What is asked for.
+
+    Attributes:
+        verb: as Kubernetes has them, such as ``deletecollection``.
+        target: the objects; None: `path` is a page.
+    """
+
+    verb: str
+    path: str
+    target: Target | None = None
+
+
+def ask(method: str, path: str, target: Target | None, *, watch: bool) -> Ask:
+    """What a request asks for."""
+    if target is None:
+        return Ask(verb=method.lower(), path=path)
+    if method == "GET":
+        verb = "get" if target.name else "watch" if watch else "list"
+    else:
+        verb = _VERBS.get(method, ("other", "other"))[bool(target.name)]
+    return Ask(verb=verb, path=path, target=target)
+
+
+def refusal(user: User, asked: Ask) -> str:
+    """Why a user may not do that, in the words of Kubernetes; empty: they may.
+
+    A viewer reads all but Secrets.  An editor also writes what is in some namespaces, and reads
+    the Secrets there.  An admin does everything.
+    """
+    if user.role is Role.ADMIN or _may(user, asked):
+        return ""
+    who = f'User "{user.name}"'
+    target = asked.target
+    if target is None:
+        return f'forbidden: {who} cannot {asked.verb} path "{asked.path}"'
+    kind = target.kind
+    resource = "/".join(filter(None, (kind.plural, target.subresource)))
+    name = f' "{target.name}"' if target.name else ""
+    place = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    return (
+        f'{full}{name} is forbidden: {who} cannot {asked.verb} resource "{resource}" '
+        f'in API group "{kind.group}" {place}'
+    )
+
+
+def _may(user: User, asked: Ask) -> bool:
+    target = asked.target
+    if target is None:
+        return asked.verb == "get" and not asked.path.startswith(_CLOSED)
+    is_secret = (target.kind.group, target.kind.kind) == ("", "Secret")
+    if asked.verb in _READS and not is_secret:
+        return True
+    return user.role is Role.EDITOR and target.namespace in user.namespaces

@@ -1,0 +1,190 @@
+"""The lock of the API: TLS, and a token for each request that does not come from this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+from msgspec import Struct
+
+from plait.base.errors import SettingsError
+from plait.serve.api import access, paths, status
+from plait.serve.api.access import LOCAL, Role, User
+from plait.serve.api.guard import Handler
+from plait.serve.api.replies import reply
+from plait.serve.api.tokens import LONGEST, PREFIX, TokenError, Tokens
+from plait.serve.doors import Pair
+
+LOOK: Final = 1.0
+"""Seconds between two looks at the certificate."""
+PAGE: Final = "/plait/v1/api-tokens"
+OPEN: Final = ("/healthz", "/livez", "/readyz")
+"""Pages for everybody."""
+
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_BEARER: Final = "bearer "
+_log = structlog.get_logger(__name__)
+
+
+class Lock:
+    """TLS of the API, and who is let in.
+
+    Args:
+        tokens: those that are taken.
+        certificate: what is shown now; may read files.
+
+    Attributes:
+        context: of new connections.
+
+    Raises:
+        SettingsError: there is no certificate that can be shown.
+    """
+
+    def __init__(self, tokens: Tokens, certificate: Callable[[], Pair]) -> None:
+        self.tokens = tokens
+        self._certificate = certificate
+        self._error = ""
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        self.context.set_ciphers(_CIPHERS)
+        try:
+            self._pair = certificate()
+            _load(self.context, self._pair)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"the API's certificate cannot be used: {error}") from error
+
+    async def run(self) -> None:
+        """Follow the certificate until cancelled; one that cannot be used changes nothing."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                pair = await asyncio.to_thread(self._certificate)
+                if pair != self._pair:
+                    # tried elsewhere first: half a pair would spoil what is in force
+                    await asyncio.to_thread(_load, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
+                    await asyncio.to_thread(_load, self.context, pair)
+                    self._pair, self._error = pair, ""
+                    _log.info("api certificate renewed")
+            except (OSError, ValueError) as error:
+                if str(error) != self._error:
+                    self._error = str(error)
+                    _log.warning("api certificate not renewed", error=self._error)
+
+    def user(self, request: web.Request) -> User:
+        """Who asks; without a token only somebody on this machine can.
+
+        Raises:
+            StatusError: 401.
+        """
+        said = request.headers.get("Authorization", "")
+        if not said and request.transport and not request.transport.get_extra_info("ssl_object"):
+            return LOCAL
+        if said[: len(_BEARER)].lower() != _BEARER:
+            raise _unauthorized("a bearer token is needed; see plait token api --help")
+        try:
+            return self.tokens.user(said[len(_BEARER) :].strip())
+        except TokenError as error:
+            raise _unauthorized(str(error)) from error
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in who may do what is asked for."""
+        if request.path in OPEN:
+            return await handler(request)
+        user = self.user(request)
+        asked = access.ask(
+            request.method,
+            request.path,
+            _target(request),
+            watch=paths.is_true(request.query, "watch"),
+        )
+        why = access.refusal(user, asked)
+        if why:
+            target = asked.target
+            details = status.details(target.kind, target.name) if target else {}
+            raise status.StatusError(403, "Forbidden", why, details)
+        request[paths.USER] = user.name
+        return await handler(request)
+
+
+def from_files(chain: Path, key: Path) -> Callable[[], Pair]:
+    """Read a certificate from files of the operator's."""
+    return lambda: Pair(chain=chain.read_text(), key=key.read_text())
+
+
+class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    subject: str
+    role: Role
+    namespaces: frozenset[str] = frozenset()
+    seconds: int = 86_400
+
+
+def routes(lock: Lock | None) -> list[web.RouteDef]:
+    """The pages by which tokens are made and revoked."""
+
+    def tokens() -> Tokens:
+        if lock is None:
+            raise status.bad_request("the API takes no tokens: start plait serve with --api-tls")
+        return lock.tokens
+
+    async def create(request: web.Request) -> web.Response:
+        given = tokens()
+        try:
+            wanted = msgspec.json.decode(await request.read(), type=_Wanted)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise status.bad_request(f"no such token: {error}") from error
+        if not wanted.subject or not 0 < wanted.seconds <= LONGEST:
+            raise status.bad_request(f"a subject, and from 1 to {LONGEST} seconds are needed")
+        if (wanted.role is Role.EDITOR) != bool(wanted.namespaces):
+            raise status.bad_request("an editor needs namespaces, and nobody else has some")
+        user = User(name=wanted.subject, role=wanted.role, namespaces=wanted.namespaces)
+        token, identifier, end = given.issue(user, wanted.seconds)
+        _log.info("token given", key=identifier, role=wanted.role.value)
+        return reply({"token": token, "id": identifier, "expires": end}, 201)
+
+    async def revoke(request: web.Request) -> web.Response:
+        identifier = request.match_info["id"]
+        if not identifier.startswith(PREFIX):
+            raise status.bad_request(f'ids of these tokens begin with "{PREFIX}"')
+        await asyncio.to_thread(tokens().revoke, identifier)
+        _log.info("token revoked", key=identifier)
+        return reply({"id": identifier})
+
+    return [web.post(PAGE, create), web.delete(PAGE + "/{id}", revoke)]
+
+
+def _target(request: web.Request) -> paths.Target | None:
+    """The objects that a request is about; None: it is about a page."""
+    found = request.match_info
+    if "tail" not in found or "version" not in found:
+        return None
+    return paths.target(found.get("group", ""), found["version"], found["tail"])
+
+
+def _load(context: ssl.SSLContext, pair: Pair) -> None:
+    """Show a certificate from now on; OpenSSL reads it from a file, which is gone at once."""
+    descriptor, name = tempfile.mkstemp(prefix="plait-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{pair.chain}\n{pair.key}")
+        context.load_cert_chain(name, password=_no_password)
+    finally:
+        Path(name).unlink()
+
+
+def _no_password() -> Any:
+    """OpenSSL would ask at the terminal."""
+    raise ValueError("the key must not be encrypted")
+
+
+def _unauthorized(message: str) -> status.StatusError:
+    return status.StatusError(401, "Unauthorized", message)
