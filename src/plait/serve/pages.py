@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from plait.base.place import Place
 from plait.base.query import Call, Failed
 from plait.config.catalog import KINDS
 from plait.config.diagnostics import Diagnostic, Severity
@@ -18,6 +19,7 @@ from plait.config.ports import Condition
 from plait.config.record import Record
 from plait.config.store import Store
 from plait.mesh import explain, status
+from plait.serve import mtls
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
 from plait.serve.standings import Standings
@@ -254,6 +256,10 @@ class MeshPages:
             found = self._store.records(kind.table)
             checked = kind.table in status.CHECKS
             yield from found if checked else (r for r in found if r.problems and not _is_made(r))
+
+    def mtls(self, place: Place | None) -> tuple[mtls.Port, ...]:
+        """What each port asks of its callers, and who calls it in plain text."""
+        return mtls.page(self._store, self._ads.sessions(), place)
 
     async def delivered(self, revision: int) -> Any:
         """Return once every connected proxy has acknowledged all up to `revision`.

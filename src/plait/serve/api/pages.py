@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from plait.base.place import Place
 from plait.config.meta import Key
 from plait.config.ports import Condition
 
@@ -51,6 +52,10 @@ class Pages(Protocol):
         """The mesh in one page: objects with findings, sources, proxies."""
         ...
 
+    def mtls(self, place: Place | None) -> Any:
+        """What each port asks of its callers, and who calls it in plain text: see `serve.mtls`."""
+        ...
+
     async def delivered(self, revision: int) -> Any:
         """Return once every connected proxy has acknowledged all up to `revision`."""
         ...
@@ -89,6 +94,11 @@ class NoPages:
     def status(self) -> Any:
         """Nothing to say."""
         return {}
+
+    def mtls(self, place: Place | None) -> Any:
+        """None."""
+        del place
+        return ()
 
     async def delivered(self, revision: int) -> Any:
         """At once: there is nobody to wait for."""

@@ -40,6 +40,7 @@ def routes(backend: Backend) -> list[web.RouteDef]:
         web.get(f"{ROOT}/why/resource", shown.why_resource),
         web.get(f"{ROOT}/delivered", shown.delivered),
         web.get(f"{ROOT}/workloads", shown.workloads),
+        web.get(f"{ROOT}/mtls", shown.mtls),
         web.get(f"{ROOT}/pods/{{namespace}}/{{name}}/entry", shown.entry),
     ]
 
@@ -90,6 +91,11 @@ class _Shown:
         del request
         backend = self._backend
         return reply(workloads.page(backend.store, backend.place, backend.runtime))
+
+    async def mtls(self, request: web.Request) -> web.Response:
+        """What each port asks of its callers, and who calls it in plain text."""
+        del request
+        return reply(self._pages.mtls(self._backend.place))
 
     async def entry(self, request: web.Request) -> web.Response:
         """How to start a command inside a container, for who is on this machine."""

@@ -25,6 +25,7 @@ VERBS = {
     "agent": "Run the Envoys of this machine, beside a control plane.",
     "ca": "The certificate authority: its roots, and their rotation.",
     "cert": "Who has which identity, and until when.",
+    "mtls": "What ports ask of their callers, and who calls in plain text.",
     "token": "Give, list and revoke tokens.",
     "why": "Explain a decision.",
     "version": "Show versions.",

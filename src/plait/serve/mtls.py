@@ -1,0 +1,146 @@
+"""What each port of the mesh asks of its callers, and who still calls in plain text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from plait.base import place as places
+from plait.base.place import Place, PlainCaller, PlainCallers
+from plait.config.catalog import KINDS
+from plait.config.meta import Key
+from plait.config.store import Store
+from plait.mesh import ir, security, workloads
+from plait.serve.session import Session
+
+_POD = KINDS["Pod"]
+
+
+class Caller(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who calls in plain text.
+
+    Attributes:
+        name: the Pod at the address, as ``namespace/name``; empty: none is known there.
+        since, ago: seconds since the first call that was seen, and since the last.
+        calls: requests, or connections where the port has no requests.
+    """
+
+    address: str
+    name: str
+    since: float
+    ago: float
+    calls: int
+
+
+class Port(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A port of a workload.
+
+    Attributes:
+        number: on the workload.
+        protocol: as declared; empty: it is detected, or no host names the port.
+        mode: what it takes; `policy`: what says so, empty: the default.
+        proxies: how many of the workload's proxies are connected.
+        watched: seconds for which callers were seen without a gap; None: some proxy does not tell.
+    """
+
+    namespace: str
+    workload: str
+    number: int
+    protocol: str
+    mode: str
+    policy: str
+    proxies: int
+    watched: float | None
+    callers: tuple[Caller, ...]
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    """One proxy, and what it tells."""
+
+    inbound: ir.Inbound
+    note: PlainCallers | None
+
+
+def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tuple[Port, ...]:
+    """Every port of workloads with an identity whose proxies are connected, by name and number."""
+    found: defaultdict[tuple[str, str], list[_Seen]] = defaultdict(list)
+    for session in sessions:
+        inbound = session.placement.inbound if session.placement else None
+        if session.node is None or inbound is None or not inbound.certified:
+            continue
+        pod = _pod(session.node.id, inbound.namespace)
+        note = _note(place, pod) if place else None
+        found[inbound.namespace, _workload(store, pod)].append(_Seen(inbound=inbound, note=note))
+    return tuple(
+        port
+        for namespace, workload in sorted(found)
+        for port in _ports(store, namespace, workload, found[namespace, workload])
+    )
+
+
+def _pod(node: str, namespace: str) -> Key:
+    """The Pod of a proxy, by its node id."""
+    name = (*node.split("~"), "", "", "")[2]
+    return _POD.key(namespace, name.removesuffix(f".{namespace}"))
+
+
+def _note(place: Place, pod: Key) -> PlainCallers | None:
+    proxy = places.identifier(pod.namespace, pod.name)
+    return places.read(place.plaintext(proxy), PlainCallers)
+
+
+def _workload(store: Store, pod: Key) -> str:
+    found = store.engine.get(workloads.of_pod, pod)
+    return found.workload if found else pod.name
+
+
+def _ports(store: Store, namespace: str, workload: str, seen: list[_Seen]) -> Iterator[Port]:
+    now = store.clock.now()
+    declared = {port.number: port for one in seen for port in one.inbound.ports}
+    told = [caller for one in seen if one.note for caller in one.note.callers]
+    gaps = [None if one.note is None else now - one.note.since for one in seen]
+    watched = None if None in gaps else min((gap for gap in gaps if gap is not None), default=None)
+    policies = seen[0].inbound.policies
+    for number in sorted(declared.keys() | {caller.port for caller in told}):
+        decision = store.engine.get(security.decision, policies, number)
+        yield Port(
+            namespace=namespace,
+            workload=workload,
+            number=number,
+            protocol=declared[number].protocol.value if number in declared else "",
+            mode=decision.mode.value,
+            policy=str(decision.by or ""),
+            proxies=len(seen),
+            watched=watched,
+            callers=_callers(store, [one for one in told if one.port == number], now),
+        )
+
+
+def _callers(store: Store, told: list[PlainCaller], now: float) -> tuple[Caller, ...]:
+    """The callers of all replicas together, the latest first."""
+    together: dict[str, list[PlainCaller]] = {}
+    for one in told:
+        together.setdefault(one.address, []).append(one)
+    names = _names(store) if together else {}
+    found = [
+        Caller(
+            address=address,
+            name=names.get(address, ""),
+            since=now - min(one.first for one in group),
+            ago=now - max(one.last for one in group),
+            calls=sum(one.calls for one in group),
+        )
+        for address, group in together.items()
+    ]
+    return tuple(sorted(found, key=lambda one: (one.ago, one.address)))
+
+
+def _names(store: Store) -> dict[str, str]:
+    """Pods by address."""
+    found = {}
+    for record in store.records(_POD.table):
+        if record.object is not None and record.object.spec.status is not None:
+            found[record.object.spec.status.pod_ip] = record.key.path
+    return found
