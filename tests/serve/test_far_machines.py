@@ -18,7 +18,7 @@ from plait.xds.resource import CLUSTER
 from tests.support import mesh
 from tests.support.authority import credentials
 from tests.support.envoy import Unix
-from tests.support.plane import Plane, free_port
+from tests.support.plane import Plane, PlaneEndedError, free_port
 from tests.support.xds_client import connected, node
 
 
@@ -122,12 +122,12 @@ def test_the_api_knows_who_asks_by_a_token_and_our_own_user_by_the_socket(far: F
 def test_plain_text_for_other_machines_is_refused_at_the_start(tmp_path: Path):
     plane = Plane(tmp_path, "--xds", "0.0.0.0:0")
 
-    with pytest.raises(AssertionError, match="--insecure-xds"):
+    with pytest.raises(PlaneEndedError, match="--insecure-xds"):
         plane.start()
 
 
 def test_an_open_api_is_refused_at_the_start(tmp_path: Path):
     plane = Plane(tmp_path, "--api", "0.0.0.0:0")
 
-    with pytest.raises(AssertionError, match="--api-tls"):
+    with pytest.raises(PlaneEndedError, match="--api-tls"):
         plane.start()

@@ -37,6 +37,9 @@ ACCEPTED = {
 pytestmark = pytest.mark.skipif(TESTSSL is None, reason="testssl is not installed")
 
 
+ATTEMPTS = 3
+
+
 @pytest.fixture(scope="module")
 def doored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doored]:
     with Doored(tmp_path_factory.mktemp("doored")) as running:
@@ -45,22 +48,12 @@ def doored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doored]:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_nothing_severe_is_found(doored: Doored, door: str, tmp_path: Path):
-    found, roots = tmp_path / "found.json", tmp_path / "roots.pem"
+    roots = tmp_path / "roots.pem"
     roots.write_text(doored.root)
-    options = ("--quiet", "--warnings", "batch", "--color", "0", "--nodns", "none")
-    subprocess.run(
-        [
-            str(TESTSSL),
-            *options,
-            *("--add-ca", str(roots), "--jsonfile", str(found)),
-            *CHECKS,
-            doored.addresses[door],
-        ],
-        capture_output=True,
-        timeout=900,
-        check=False,
-    )
-    told = json.loads(found.read_text())
+    for attempt in range(ATTEMPTS):
+        told = graded(doored.addresses[door], roots, tmp_path / f"found-{attempt}.json")
+        if not any("connect problem" in one["finding"] for one in told):
+            break  # on a busy machine a check may not get through, which says nothing
 
     severe = {
         one["id"]: one["finding"]
@@ -69,3 +62,22 @@ def test_nothing_severe_is_found(doored: Doored, door: str, tmp_path: Path):
     }
     assert severe == {}
     assert {one["id"]: one["finding"] for one in told}["TLS1_3"].startswith("offered")
+
+
+def graded(address: str, roots: Path, found: Path) -> list[dict[str, str]]:
+    """What testssl finds at an address."""
+    options = ("--quiet", "--warnings", "batch", "--color", "0", "--nodns", "none")
+    subprocess.run(
+        [
+            str(TESTSSL),
+            *options,
+            *("--add-ca", str(roots), "--jsonfile", str(found)),
+            *CHECKS,
+            address,
+        ],
+        capture_output=True,
+        timeout=900,
+        check=False,
+    )
+    told: list[dict[str, str]] = json.loads(found.read_text())
+    return told

@@ -27,6 +27,10 @@ def free_port() -> int:
         return port
 
 
+class PlaneEndedError(Exception):
+    """The control plane did not start; what it said."""
+
+
 class Plane:
     """``plait serve`` on free ports of loopback; it can be killed and started again."""
 
@@ -72,7 +76,8 @@ class Plane:
         self.process.wait(20)
 
     def _is_ready(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        if self.process.poll() is not None:
+            raise PlaneEndedError(self.log.read_text()[-3000:])
         return self.get("/readyz")[0] == 200
 
     def get(self, path: str) -> tuple[int, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.certifying import asked, refused
 from tests.support.issuing import Authority, names, plug, uri
-from tests.support.plane import Plane
+from tests.support.plane import Plane, PlaneEndedError
 
 BILLING = "spiffe://cluster.local/ns/demo/sa/billing"
 
@@ -127,5 +127,5 @@ def test_a_broken_authority_of_the_users_own_keeps_the_control_plane_from_starti
     plug(tmp_path / "own", Authority("own"))
     (tmp_path / "own" / "ca-key.pem").write_text("no key")
     plane = Plane(tmp_path, "--ca-dir", str(tmp_path / "own"))
-    with pytest.raises(AssertionError, match="holds no private key"):
+    with pytest.raises(PlaneEndedError, match="holds no private key"):
         plane.start()

@@ -28,6 +28,7 @@ FIELDS: Final = frozenset({
     "proxy",  # node id
     "query",  # name of a query function
     "revision",  # of the store
+    "role",  # at the API
     "seconds",  # how long
     "source",  # where objects come from
     "task",  # name of a supervised task
