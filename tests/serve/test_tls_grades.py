@@ -37,9 +37,6 @@ ACCEPTED = {
 pytestmark = pytest.mark.skipif(TESTSSL is None, reason="testssl is not installed")
 
 
-ATTEMPTS = 3
-
-
 @pytest.fixture(scope="module")
 def doored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doored]:
     with Doored(tmp_path_factory.mktemp("doored")) as running:
@@ -50,18 +47,24 @@ def doored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doored]:
 def test_nothing_severe_is_found(doored: Doored, door: str, tmp_path: Path):
     roots = tmp_path / "roots.pem"
     roots.write_text(doored.root)
-    for attempt in range(ATTEMPTS):
-        told = graded(doored.addresses[door], roots, tmp_path / f"found-{attempt}.json")
-        if not any("connect problem" in one["finding"] for one in told):
-            break  # on a busy machine a check may not get through, which says nothing
+    told = graded(doored.addresses[door], roots, tmp_path / "found.json")
+    severe = of_weight(told)
+    if any("connect problem" in finding for finding in severe.values()):
+        # on a busy machine a check may not get through, which says nothing
+        told = graded(doored.addresses[door], roots, tmp_path / "again.json")
+        severe = of_weight(told)
 
-    severe = {
+    assert severe == {}
+    assert {one["id"]: one["finding"] for one in told}["TLS1_3"].startswith("offered")
+
+
+def of_weight(told: list[dict[str, str]]) -> dict[str, str]:
+    """What is not accepted of the findings, by id."""
+    return {
         one["id"]: one["finding"]
         for one in told
         if one["severity"] in SEVERE and one["id"].split(" ")[0] not in ACCEPTED
     }
-    assert severe == {}
-    assert {one["id"]: one["finding"] for one in told}["TLS1_3"].startswith("offered")
 
 
 def graded(address: str, roots: Path, found: Path) -> list[dict[str, str]]:
