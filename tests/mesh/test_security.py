@@ -6,6 +6,7 @@ import pytest
 
 from plait.config.mesh_config import MeshConfig
 from plait.mesh import clusters, ir, security, tls
+from plait.mesh.endpoints import endpoint_set
 from plait.mesh.security import Mode
 from tests.support.mesh import Mesh, key, stamp
 
@@ -116,8 +117,6 @@ def test_endpoints_are_called_as_they_and_their_policies_say(
     ref = mesh.engine.get(clusters.ref, found, f"outbound|80||{HOST}")
     assert ref is not None
 
-    from plait.mesh.endpoints import endpoint_set
-
     (group,) = mesh.engine.get(endpoint_set, ref.host, 80, ()).groups
     assert [one.tls for one in group.endpoints] == [expected]
 
@@ -194,3 +193,40 @@ def test_a_policy_re_shapes_inbound_listeners_and_endpoints_and_no_cluster():
     assert after is not None
     assert stood.policies == ()
     assert after.policies == (key("PeerAuthentication", "web"),)
+
+
+def test_a_port_that_is_reached_past_the_sidecar_is_called_plainly():
+    annotations = "{traffic.sidecar.istio.io/excludeInboundPorts: '9090, 8080'}"
+    mesh = Mesh(
+        f"""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-1
+  labels: {{app: web, security.istio.io/tlsMode: istio}}
+  annotations: {annotations}
+spec: {{containers: [{{name: web, image: web}}]}}
+status: {{phase: Running, podIP: 10.0.0.5, conditions: [{{type: Ready, status: "True"}}]}}
+""",
+        """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web}
+spec:
+  hosts: [web.demo.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 8080, name: a, protocol: HTTP}, {number: 8081, name: b, protocol: HTTP}]
+  workloadSelector: {labels: {app: web}}
+""",
+        policy("space", "STRICT"),
+    )
+    view = mesh.placed(certified=True).view
+
+    def takes(port: int) -> bool:
+        ref = mesh.engine.get(clusters.ref, view, f"outbound|{port}||{HOST}")
+        assert ref is not None
+        (group,) = mesh.engine.get(endpoint_set, ref.host, port, ()).groups
+        return group.endpoints[0].tls
+
+    assert [takes(port) for port in (8080, 8081)] == [False, True]

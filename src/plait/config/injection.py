@@ -17,6 +17,8 @@ AUTO: Final = "auto"
 """The image of a container that becomes the proxy itself."""
 TLS_MODE: Final = "security.istio.io/tlsMode"
 """Label of workloads whose sidecar takes mutual TLS: ``istio``."""
+EXCLUDED_INBOUND: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
+"""Annotation of Pods with the ports, separated by commas, that are reached past their sidecar."""
 PROXY: Final = "istio-proxy"
 """Name of the proxy's container."""
 
@@ -56,3 +58,9 @@ def is_gateway(annotations: Mapping[str, str], spec: pod.PodSpec) -> bool:
 def gateways(row: Object[Any]) -> tuple[bool, ...]:
     """An index: one bucket for all gateways among Pods."""
     return (True,) if proxy(row) is Proxy.GATEWAY else ()
+
+
+def uncaptured(annotations: Mapping[str, str]) -> tuple[int, ...]:
+    """The ports at which a Pod is reached past its sidecar; what is no port counts for nothing."""
+    words = (word.strip() for word in annotations.get(EXCLUDED_INBOUND, "").split(","))
+    return tuple(sorted({int(word) for word in words if word.isascii() and word.isdecimal()}))

@@ -200,6 +200,7 @@ def _endpoint(
         ready=ready if address else found.ready,
         identity=found.identity,
         hostname=hostname,
+        uncaptured=found.uncaptured,
     )
 
 
@@ -232,15 +233,23 @@ def _secured(q: Query, found: list[ir.Endpoint], port: str) -> list[ir.Endpoint]
     """The endpoints, taking mutual TLS or not by what policies say of their port."""
     spaces = {one.namespace for one in found}
     governed = {space for space in sorted(spaces) if q(security.is_governed, space)}
-    if not governed:
+    if not governed and not any(one.uncaptured for one in found):
         return found
-    return [_governed(q, one, port) if one.namespace in governed else one for one in found]
+    return [
+        _governed(q, one, port) if one.namespace in governed else _bare(one, port) for one in found
+    ]
 
 
 def _governed(q: Query, one: ir.Endpoint, port: str) -> ir.Endpoint:
     pairs = workloads.pairs(one.labels)
     takes = q(security.takes_tls, one.namespace, pairs, one.ports.get(port, 0), one.tls)
-    return one if takes == one.tls else structs.replace(one, tls=takes)
+    return _bare(one if takes == one.tls else structs.replace(one, tls=takes), port)
+
+
+def _bare(one: ir.Endpoint, port: str) -> ir.Endpoint:
+    """The endpoint without mutual TLS where nothing stands before its port."""
+    is_bare = one.tls and one.ports.get(port) in one.uncaptured
+    return structs.replace(one, tls=False) if is_bare else one
 
 
 def _is_callable(one: ir.Endpoint, port: str, *, names: bool) -> bool:

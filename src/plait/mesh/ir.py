@@ -137,6 +137,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         weight: 1..128.
         ready: an unready endpoint is not sent requests.
         hostname: its own DNS name below that of a headless Service; empty: none.
+        uncaptured: numbers of ports that are reached past its sidecar.
     """
 
     address: str
@@ -152,6 +153,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     ready: bool = True
     identity: str = ""
     hostname: str = ""
+    uncaptured: tuple[int, ...] = ()
 
 
 class Selected(Struct, frozen=True, cache_hash=True, order=True, gc=False):

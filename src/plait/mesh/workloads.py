@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from plait.base.query import Query
+from plait.config import injection
 from plait.config.injection import TLS_MODE
 from plait.config.kinds import pod, workload_entry
 from plait.config.meta import Key, Object
@@ -33,6 +34,7 @@ class Workload(Struct, frozen=True, kw_only=True):
         ports: a WorkloadEntry's numbers, by name of the service's port.
         container_ports: a Pod's, by name.
         ready: a Pod's own word; EndpointSlices have theirs.
+        uncaptured: ports that are reached past its sidecar.
     """
 
     address: str
@@ -46,6 +48,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     weight: int = 1
     ready: bool = True
     identity: str = ""
+    uncaptured: tuple[int, ...] = ()
 
 
 def pairs(labels: Mapping[str, str]) -> Pairs:
@@ -100,6 +103,7 @@ def of_pod(q: Query, key: Key) -> Workload | None:
         identity=identity(
             q, key.namespace, spec.service_account_name or spec.service_account or "default"
         ),
+        uncaptured=injection.uncaptured(found.annotations),
     )
 
 
