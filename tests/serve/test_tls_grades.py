@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.doored import Doored
-from tests.support.scale import count
+from tests.support.grading import needs_testssl, severe
 
-TESTSSL = shutil.which("testssl") or shutil.which("testssl.sh")
 DOORS = ("api-tls", "xds-tls", "join")
-CHECKS = ("-p", "-s", "-S") if count(0, 1) == 0 else ("-p", "-s", "-f", "-P", "-S", "-U")
-"""Protocols, ciphers and certificates; with --long forward secrecy, order and known attacks too."""
-SEVERE = ("LOW", "MEDIUM", "HIGH", "CRITICAL", "WARN")
-ACCEPTED = {
-    "cert_chain_of_trust": "the authority is the mesh's own, which nobody else knows",
-    "cert_trust": "the mesh's certificates name what clients ask for, in SANs alone",
-    "cert_revocation": "certificates live for a day: they are renewed, not revoked",
-    "cert_crlDistributionPoints": "as above",
-    "cert_ocspURL": "as above",
-    "OCSP_stapling": "as above",
-    "DNS_CAArecord": "no public authority signs for these names",
-    "cert_notAfter": "certificates live for a day",
-    "cert_expirationStatus": "certificates live for a day",
-    "cert_validityPeriod": "certificates live for a day",
-    "cert_commonName": "names are in SANs alone, as RFC 9525 wants",
-    "cert_commonName_wo_SNI": "as above",
-}
-"""What testssl tells that is as it shall be, and why."""
 
-pytestmark = pytest.mark.skipif(TESTSSL is None, reason="testssl is not installed")
+pytestmark = needs_testssl
 
 
 @pytest.fixture(scope="module")
@@ -45,42 +23,4 @@ def doored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doored]:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_nothing_severe_is_found(doored: Doored, door: str, tmp_path: Path):
-    roots = tmp_path / "roots.pem"
-    roots.write_text(doored.root)
-    told = graded(doored.addresses[door], roots, tmp_path / "found.json")
-    severe = of_weight(told)
-    if any("connect problem" in finding for finding in severe.values()):
-        # on a busy machine a check may not get through, which says nothing
-        told = graded(doored.addresses[door], roots, tmp_path / "again.json")
-        severe = of_weight(told)
-
-    assert severe == {}
-    assert {one["id"]: one["finding"] for one in told}["TLS1_3"].startswith("offered")
-
-
-def of_weight(told: list[dict[str, str]]) -> dict[str, str]:
-    """What is not accepted of the findings, by id."""
-    return {
-        one["id"]: one["finding"]
-        for one in told
-        if one["severity"] in SEVERE and one["id"].split(" ")[0] not in ACCEPTED
-    }
-
-
-def graded(address: str, roots: Path, found: Path) -> list[dict[str, str]]:
-    """What testssl finds at an address."""
-    options = ("--quiet", "--warnings", "batch", "--color", "0", "--nodns", "none")
-    subprocess.run(
-        [
-            str(TESTSSL),
-            *options,
-            *("--add-ca", str(roots), "--jsonfile", str(found)),
-            *CHECKS,
-            address,
-        ],
-        capture_output=True,
-        timeout=900,
-        check=False,
-    )
-    told: list[dict[str, str]] = json.loads(found.read_text())
-    return told
+    assert severe(doored.addresses[door], doored.root, tmp_path) == {}
