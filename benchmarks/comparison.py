@@ -35,18 +35,20 @@ class Row(NamedTuple):
     istiod: str = ""
 
 
-def options(title: str, *, rounds: int) -> Options:
-    """What the command line says; `title` is its help."""
+def options(title: str, *, rounds: int, services: int = 1_000) -> Options:
+    """What the command line says; `title` is its help, the others are defaults."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--services", type=int, default=1_000)
+    parser.add_argument("--services", type=int, default=services)
     parser.add_argument("--clients", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--quick", action="store_true", help="100 services, 100 clients, 2 rounds")
+    few = min(services, 100)
+    quick = f"{few} services, 100 clients, 2 rounds"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--only", choices=("all", "scoped"), help="one of the two scopes")
     found = parser.parse_args()
     scopes = {"all": (False,), "scoped": (True,), None: (False, True)}[found.only]
     if found.quick:
-        return Options(services=100, clients=100, rounds=2, scopes=scopes)
+        return Options(services=few, clients=100, rounds=2, scopes=scopes)
     return Options(
         services=found.services, clients=found.clients, rounds=found.rounds, scopes=scopes
     )
