@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import comparison, control_plane, machine
+from benchmarks import comparison, control_plane, machine, papers
 from benchmarks.comparison import Figures, Options
 from benchmarks.control_plane import BareServer, Cost, Plait, Served
 from benchmarks.loadgen import Loadgen
-from benchmarks.papers import IDENTITY, Papers
+from benchmarks.papers import IDENTITY
 from plait.agent import identity
 from plait.base.clock import WallClock
 from plait.serve.ca import authority
@@ -71,15 +69,13 @@ def measured(found: Options) -> tuple[Figures, Figures]:
     bare: Figures = defaultdict(list)
     with (
         control_plane.prepared(found.services, scoped=False) as (fresh, known),
-        tempfile.TemporaryDirectory(prefix="plait-papers-") as top,
+        papers.made(found.clients + 1) as copy,
     ):
-        first = Path(top) / "first"
-        first.mkdir()
-        Papers(first).make(found.clients + 1)
-        for number in range(found.rounds):
-            for name, figures in (("plait", plait), ("bare", bare)):
-                papers = Papers(shutil.copytree(first, Path(top) / f"{name}-{number}"))
-                server = Plait(fresh(), papers) if name == "plait" else BareServer(known, papers)
+        for _ in range(found.rounds):
+            for server, figures in (
+                (Plait(fresh(), copy()), plait),
+                (BareServer(known, copy()), bare),
+            ):
                 asyncio.run(measure(server, known, found.clients, figures))
     return plait, bare
 

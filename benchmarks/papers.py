@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -91,3 +95,20 @@ class Papers:
         if member:
             found.load_cert_chain(self.chain, self.key)
         return found
+
+
+@contextmanager
+def made(tokens: int) -> Iterator[Callable[[], Papers | None]]:
+    """A way to get a copy for each server, all with the same key and tokens.
+
+    Without tokens it gives None: nothing is encrypted.
+    """
+    if not tokens:
+        yield lambda: None
+        return
+    with tempfile.TemporaryDirectory(prefix="plait-papers-") as top:
+        first = Path(top) / "first"
+        first.mkdir()
+        Papers(first).make(tokens)
+        numbers = count()
+        yield lambda: Papers(shutil.copytree(first, Path(top) / str(next(numbers))))
