@@ -3,7 +3,9 @@
 It runs as a process of its own, ``python -m benchmarks.bare ADDRESS KNOWN``.  Each line on
 standard input is the path of a file whose bytes are sent to every stream.  With ``returning`` as a
 third argument its clients come back: it reads what they hold, compares it with what it would send,
-and sends that only where it differs.
+and sends that only where it differs.  With ``tls DIRECTORY MEMBERS JOIN`` it also listens at these
+two addresses with TLS, shows what `papers` are in the directory, and answers every request for a
+certificate with the one that is there.
 """
 
 from __future__ import annotations
@@ -11,17 +13,27 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import uvloop
+from msgspec import Struct
 
+from benchmarks.papers import Papers
 from benchmarks.scout import MARKER, Known
 from plait.serve.ads import SERVICE
 from plait.serve.listening import OPTIONS
-from plait.xds import protos
+from plait.xds import certificates, protos
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """Where it listens with TLS: for clients with a certificate, and for those without."""
+
+    papers: Papers
+    members: str
+    join: str
 
 
 class Bare:
@@ -39,12 +51,22 @@ class Bare:
         self._versions = versions
         self._queues: set[asyncio.Queue[bytes]] = set()
         self._server: Any = None
+        self._certificate = b""
 
-    async def start(self, address: str) -> None:
+    async def start(self, address: str, tls: Tls | None = None) -> None:
         """Listen."""
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((self,))
         self._server.add_insecure_port(address)
+        if tls is not None:
+            papers = tls.papers
+            self._certificate = certificates.response((papers.chain.read_text(),))
+            pair = [(papers.server_key.read_bytes(), papers.server.read_bytes())]
+            for where, asks in ((tls.members, True), (tls.join, False)):
+                shown = grpc.ssl_server_credentials(
+                    pair, papers.root.read_bytes() if asks else None, asks
+                )
+                self._server.add_secure_port(where, shown)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -58,9 +80,14 @@ class Bare:
 
     def service(self, call: Any) -> Any:
         """The handler of a call; None: no such method."""
+        if call.method == certificates.METHOD:
+            return grpc.unary_unary_rpc_method_handler(self._certify)
         if call.method != f"{SERVICE}DeltaAggregatedResources":
             return None
         return grpc.stream_stream_rpc_method_handler(self._serve)
+
+    async def _certify(self, *_: Any) -> bytes:
+        return self._certificate
 
     async def _serve(self, _: Any, context: Any) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -97,13 +124,17 @@ async def _write(queue: asyncio.Queue[bytes], context: Any) -> None:
         await context.write(await queue.get())
 
 
-async def main(address: str, path: Path, *, returning: bool) -> None:
+async def main(address: str, path: Path, words: Sequence[str]) -> None:
     """Serve until standard input ends."""
     known = Known.load(path)
     marker = protos.DeltaDiscoveryResponse(type_url=MARKER, nonce="1", removed_resources=["none"])
     responses = {**known.responses, MARKER: marker.SerializeToString()}
-    bare = Bare(responses, known.versions if returning else None)
-    await bare.start(address)
+    bare = Bare(responses, known.versions if "returning" in words else None)
+    tls = None
+    if "tls" in words:
+        directory, members, join = words[words.index("tls") + 1 :]
+        tls = Tls(papers=Papers(Path(directory)), members=members, join=join)
+    await bare.start(address, tls)
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -115,4 +146,4 @@ async def main(address: str, path: Path, *, returning: bool) -> None:
 
 if __name__ == "__main__":
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), returning="returning" in sys.argv[3:]))
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))

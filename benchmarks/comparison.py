@@ -17,12 +17,18 @@ _FACTORS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "B": 1.0, "KB": 1e-3, "MB": 1e-6}
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How large and how often; `scopes`: False is everything visible, True 10 services."""
+    """How large and how often.
+
+    Attributes:
+        scopes: False is everything visible, True 10 services.
+        tls: connections are encrypted.
+    """
 
     services: int
     clients: int
     rounds: int
     scopes: tuple[bool, ...]
+    tls: bool = False
 
 
 class Row(NamedTuple):
@@ -35,20 +41,29 @@ class Row(NamedTuple):
     istiod: str = ""
 
 
-def options(title: str, *, rounds: int) -> Options:
-    """What the command line says; `title` is its help."""
+def options(title: str, *, rounds: int, services: int = 1_000, encrypts: bool = False) -> Options:
+    """What the command line says; `title` is its help, `rounds` and `services` are defaults.
+
+    `encrypts`: the benchmark can do it with encrypted connections.
+    """
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--services", type=int, default=1_000)
+    few = min(services, 100)
+    parser.add_argument("--services", type=int, default=services)
     parser.add_argument("--clients", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--quick", action="store_true", help="100 services, 100 clients, 2 rounds")
+    quick = f"{few} services, 100 clients, 2 rounds"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--only", choices=("all", "scoped"), help="one of the two scopes")
+    if encrypts:
+        parser.add_argument("--tls", action="store_true", help="with mutual TLS")
     found = parser.parse_args()
-    scopes = {"all": (False,), "scoped": (True,), None: (False, True)}[found.only]
-    if found.quick:
-        return Options(services=100, clients=100, rounds=2, scopes=scopes)
+    is_quick = found.quick
     return Options(
-        services=found.services, clients=found.clients, rounds=found.rounds, scopes=scopes
+        services=few if is_quick else found.services,
+        clients=100 if is_quick else found.clients,
+        rounds=2 if is_quick else found.rounds,
+        scopes={"all": (False,), "scoped": (True,), None: (False, True)}[found.only],
+        tls=encrypts and found.tls,
     )
 
 

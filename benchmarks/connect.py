@@ -1,8 +1,9 @@
 """A thousand proxies connect at once: time to the first full configuration, CPU and memory.
 
-``python -m benchmarks.connect``.  *Cold*: the control plane was just started with the mesh in its
-database, so what it compiles for the first of them is counted.  *Warm*: one client is connected
-already; memory per proxy is what the process grew by since then, once settled.
+``python -m benchmarks.connect``; with ``--tls`` each shows a certificate of the mesh.  *Cold*: the
+control plane was just started with the mesh in its database, so what it compiles for the first of
+them is counted.  *Warm*: one client is connected already; memory per proxy is what the process grew
+by since then, once settled.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import comparison, control_plane
+from benchmarks import comparison, control_plane, papers
 from benchmarks.comparison import Figures, Options, Row
 from benchmarks.control_plane import BareServer, Cost, Plait, Served
 from benchmarks.loadgen import Loadgen
@@ -34,8 +35,8 @@ async def measure(server: Served, known: Path, count: int, figures: Figures, *, 
     name = "warm" if warm else "cold"
     server.start()
     try:
-        loadgen = await Loadgen.start(server.address, count, known)
-        scout = await Scout.start(server.address) if warm else None
+        loadgen = await Loadgen.start(server.address, count, known, server.papers)
+        scout = await Scout.start(server.plain) if warm else None
         before = await control_plane.settled_rss(server.pid) if warm else 0
         cost = Cost(server.pid)
         times = await loadgen.ask("connect")
@@ -58,10 +59,14 @@ def rows(found: Options, *, scoped: bool) -> list[Row]:
     """The table of one mesh."""
     plait: Figures = defaultdict(list)
     bare: Figures = defaultdict(list)
-    with control_plane.prepared(found.services, scoped=scoped) as (fresh, known):
+    with (
+        control_plane.prepared(found.services, scoped=scoped) as (fresh, known),
+        papers.made(1 if found.tls else 0) as copy,
+    ):
         for _ in range(found.rounds):
             for warm in (False, True):
-                for server, figures in ((Plait(fresh()), plait), (BareServer(known), bare)):
+                servers = ((Plait(fresh(), copy()), plait), (BareServer(known, copy()), bare))
+                for server, figures in servers:
                     asyncio.run(measure(server, known, found.clients, figures, warm=warm))
     table = [comparison.head(scoped=scoped)]
     for key, what, unit in (
@@ -79,9 +84,10 @@ def rows(found: Options, *, scoped: bool) -> list[Row]:
 
 def main() -> None:
     """Print the table."""
-    found = comparison.options(_TITLE, rounds=3)
+    found = comparison.options(_TITLE, rounds=3, encrypts=True)
     table = [line for scoped in found.scopes for line in rows(found, scoped=scoped)]
-    comparison.report(_TITLE, found, table)
+    title = f"{_TITLE}, with mutual TLS" if found.tls else _TITLE
+    comparison.report(title, found, table)
 
 
 if __name__ == "__main__":

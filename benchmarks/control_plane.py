@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, mesh
+from benchmarks.papers import Papers
 from benchmarks.scout import Known, Scout
 from plait.base.clock import WallClock
 from plait.config import codec
@@ -35,10 +36,16 @@ class Served:
 
     Attributes:
         address: where proxies connect.
+        papers: what they show there, and the server to them; None: nothing is encrypted.
+        plain: where they can connect without.
+        join: where they get their first certificate; empty: nowhere.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, papers: Papers | None) -> None:
+        self.papers = papers
+        self.plain = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{free_port()}" if papers else self.plain
+        self.join = f"127.0.0.1:{free_port()}" if papers else ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -81,11 +88,19 @@ class Served:
 class Plait(Served):
     """``plait serve`` with a mesh in its database."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(f"127.0.0.1:{free_port()}")
+    def __init__(self, directory: Path, papers: Papers | None = None) -> None:
+        super().__init__(papers)
         self.api = f"127.0.0.1:{free_port()}"
         self._directory = directory
         self._connection: http.client.HTTPConnection | None = None
+
+    def start(self) -> None:
+        """Start it; agents trust it then, and have their certificate of it."""
+        if self.papers:
+            self.papers.give(self._directory)
+        super().start()
+        if self.papers:
+            self.papers.join(self._directory, self.join)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [
@@ -96,7 +111,9 @@ class Plait(Served):
             "--data",
             str(self._directory),
         ]
-        command += ["--xds", self.address, "--api", self.api, "--log-format", "json"]
+        command += ["--xds", self.plain, "--api", self.api, "--log-format", "json"]
+        if self.papers:
+            command += ["--xds-tls", self.address, "--join", self.join]
         with (self._directory / "serve.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -134,14 +151,20 @@ class Plait(Served):
 class BareServer(Served):
     """The bare server with what plait sent."""
 
-    def __init__(self, known: Path, *, returning: bool = False) -> None:
-        super().__init__(f"127.0.0.1:{free_port()}")
+    def __init__(
+        self, known: Path, papers: Papers | None = None, *, returning: bool = False
+    ) -> None:
+        super().__init__(papers)
         self._known = known
         self._flags = ["returning"] if returning else []
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "benchmarks.bare", self.address, str(self._known)]
-        return subprocess.Popen(command + self._flags, stdin=subprocess.PIPE)
+        command = [sys.executable, "-m", "benchmarks.bare", self.plain, str(self._known)]
+        tls: list[str] = []
+        if self.papers:
+            self.papers.issue()
+            tls = ["tls", str(self.papers.directory), self.address, self.join]
+        return subprocess.Popen(command + self._flags + tls, stdin=subprocess.PIPE)
 
     def push(self, path: Path) -> float:
         """Send the bytes of a file to all; the moment before it was told to."""

@@ -32,16 +32,18 @@ def _literal(name: str, value: str) -> bytes:
     return b"\x00" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
 
 
-def _opening() -> bytes:
+def opening(path: str, more: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """What a client says first: its settings, and the headers of the call of a method."""
     settings = (4).to_bytes(2, "big") + _WINDOW.to_bytes(4, "big")  # INITIAL_WINDOW_SIZE
     settings += (5).to_bytes(2, "big") + (1 << 20).to_bytes(4, "big")  # MAX_FRAME_SIZE
     fields = (
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", PATH),
+        (":path", path),
         (":authority", "xds"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
+        *more,
     )
     headers = b"".join(_literal(name, value) for name, value in fields)
     return b"".join(
@@ -54,23 +56,30 @@ def _opening() -> bytes:
     )
 
 
-OPENING = _opening()
+OPENING = opening(PATH)
 _BUFFER = memoryview(bytearray(1 << 20))  # of all streams: what is read is taken at once
 
 
 class GrpcStream(asyncio.BufferedProtocol):
     """One stream; `message` is called with the size and the last bytes of each message.
 
+    Args:
+        lost: called when the connection ends.
+        begin: what is said first, from `opening`.
+
     Attributes:
         ended: why it is over; None: it is not.
-        lost: called when the connection ends.
     """
 
     def __init__(
-        self, message: Callable[[GrpcStream, int, bytes], None], lost: Callable[[], None]
+        self,
+        message: Callable[[GrpcStream, int, bytes], None],
+        lost: Callable[[], None],
+        begin: bytes = OPENING,
     ) -> None:
         self._message = message
         self._lost = lost
+        self._begin = begin
         self._rest = b""  # of a frame's header, or of a frame that is no data
         self._left = 0  # bytes of the data frame that are still to come
         self._tail = bytearray()
@@ -86,7 +95,7 @@ class GrpcStream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open the stream."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self.transport.write(OPENING)
+        self.transport.write(self._begin)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remember that it is over."""
@@ -97,6 +106,15 @@ class GrpcStream(asyncio.BufferedProtocol):
         """Write a message, as the windows allow."""
         self._waiting += b"\0" + len(message).to_bytes(4, "big") + message
         self._flush()
+
+    def finish(self) -> None:
+        """Say that nothing follows what was sent; it must have been short."""
+        self._write(frame(_DATA, 1, 1, b""))
+
+    def close(self) -> None:
+        """End the connection."""
+        assert self.transport is not None
+        self.transport.close()
 
     def _flush(self) -> None:
         while self._waiting and (room := min(*self._windows, _FRAME)) > 0:

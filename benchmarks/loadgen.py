@@ -1,12 +1,15 @@
 """Many proxies from one process: each subscribes to everything an Envoy does and acknowledges it.
 
 It runs as a process of its own, ``python -m benchmarks.loadgen ADDRESS COUNT KNOWN``, is told
-what to do by lines on standard input and answers with lines of JSON:
+what to do by lines on standard input and answers with lines of JSON.  With a directory of `papers`
+as a fourth argument connections are encrypted, and each client shows its certificate.
 
 ``connect``: all clients connect at once; answers when all have their first full configuration.
 ``expect TYPE``: answers at once, and again when every client had one more response of that type.
 ``reconnect``: answers when the server was gone and is there again, and again when all clients
 are back, with the versions they hold, and the server has read all they said.
+``join ADDRESS``: all connect there and get a certificate for their tokens.
+``renew``: all connect anew and get a certificate for the one that they show.
 ``tally``: bytes and messages by type since the last tally.
 
 Times are `time.monotonic`, which all processes of a machine share.
@@ -17,18 +20,22 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import uvloop
 
-from benchmarks.http2 import GrpcStream
+from benchmarks.http2 import GrpcStream, opening
+from benchmarks.papers import NAME, Papers
 from benchmarks.scout import MARKER, ORDER, Known, node, request
-from plait.xds import protos
+from plait.xds import certificates, protos
 from plait.xds.resource import PREFIX, ROUTES
 
 _AT_ONCE = 50  # connections opened between two looks at what arrived
@@ -45,7 +52,9 @@ class Fleet:
         messages: responses received by type.
     """
 
-    def __init__(self, address: str, count: int, known: Known) -> None:
+    def __init__(
+        self, address: str, count: int, known: Known, papers: Papers | None = None
+    ) -> None:
         self.size: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
         self.clients: list[GrpcStream] = []
@@ -59,14 +68,19 @@ class Fleet:
         self._goal = ("", 0)
         self._reached = asyncio.Event()
         self._gone = asyncio.Event()
+        self._papers = papers
+        self._context = papers.context(member=True) if papers else None
 
     async def connect(self) -> dict[str, Any]:
         """Connect all; returns when all have everything."""
         started = time.monotonic()
         arrived = self._await(ROUTES)
-        for number in range(self._count):
+
+        async def begin(number: int) -> None:
             client = await self._open()
             client.send(request(ORDER[0], node=node(number)))
+
+        await self._each(begin)
         await arrived.wait()
         return {"started": started, "last": time.monotonic()}
 
@@ -116,9 +130,77 @@ class Fleet:
         self.messages.clear()
         return found
 
+    async def join(self, address: str) -> dict[str, Any]:
+        """Get a certificate for each token at another address."""
+        assert self._papers is not None
+        tokens = self._papers.tokens.read_text().splitlines()
+        host, _, port = address.rpartition(":")
+        begins = [
+            opening(certificates.METHOD, ((certificates.CREDENTIAL, f"Bearer {token}"),))
+            for token in tokens[: self._count]
+        ]
+        return await self._certify((host, int(port)), self._papers.context(member=False), begins)
+
+    async def renew(self) -> dict[str, Any]:
+        """Get a certificate for what is shown."""
+        assert self._context is not None
+        begins = [opening(certificates.METHOD)] * self._count
+        return await self._certify(self._where, self._context, begins)
+
+    async def _certify(
+        self, where: tuple[str, int], context: ssl.SSLContext, begins: Sequence[bytes]
+    ) -> dict[str, Any]:
+        assert self._papers is not None
+        csr, loop, done = self._papers.csr.read_text(), asyncio.get_running_loop(), asyncio.Event()
+        asked = [
+            certificates.request(csr, 0, {certificates.PROXY: node(number).id})
+            for number in range(self._count)
+        ]
+        answers: list[bytes] = []
+        clients: list[GrpcStream] = []
+
+        def took(_: GrpcStream, __: int, answer: bytes) -> None:
+            answers.append(answer)
+            if len(answers) == self._count:
+                done.set()
+
+        async def begin(number: int) -> None:
+            made = partial(GrpcStream, took, _ignored, begins[number])
+            _, client = await loop.create_connection(
+                made, *where, ssl=context, server_hostname=NAME
+            )
+            clients.append(client)
+            client.send(asked[number])
+            client.finish()
+
+        started = time.monotonic()
+        await self._each(begin)
+        await done.wait()
+        last = time.monotonic()
+        for client in clients:
+            client.close()
+        if not all(certificates.read_response(answer) for answer in answers):
+            raise SystemExit("an answer has no certificate")
+        return {"started": started, "last": last}
+
+    async def _each(self, begin: Callable[[int], Awaitable[None]]) -> None:
+        """Begin for each client: one after the other, or many at once where hands are shaken."""
+        places = asyncio.Semaphore(_AT_ONCE if self._context else 1)
+
+        async def one(number: int) -> None:
+            async with places:
+                await begin(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._count):
+                group.create_task(one(number))
+
     async def _open(self) -> GrpcStream:
         loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(self._client, *self._where)
+        name = NAME if self._context else None
+        _, client = await loop.create_connection(
+            self._client, *self._where, ssl=self._context, server_hostname=name
+        )
         self.clients.append(client)
         if not len(self.clients) % _AT_ONCE:
             await asyncio.sleep(0)
@@ -152,10 +234,13 @@ class Loadgen:
         self._process = process
 
     @classmethod
-    async def start(cls, address: str, count: int, known: Path) -> Self:
+    async def start(
+        cls, address: str, count: int, known: Path, papers: Papers | None = None
+    ) -> Self:
         """Start a process for `count` clients."""
+        words = (address, str(count), str(known), *((str(papers.directory),) if papers else ()))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.loadgen", address, str(count), str(known)),
+            *(sys.executable, "-m", "benchmarks.loadgen", *words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -186,9 +271,9 @@ class Loadgen:
         await self._process.wait()
 
 
-async def main(address: str, count: int, known: Path) -> None:
+async def main(address: str, count: int, known: Path, papers: Papers | None) -> None:
     """Run a fleet, told what to do on standard input."""
-    fleet = Fleet(address, count, Known.load(known))
+    fleet = Fleet(address, count, Known.load(known), papers)
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -211,6 +296,10 @@ async def _obey(fleet: Fleet, words: list[str]) -> None:
                 await asyncio.sleep(0)
                 _say({"expecting": type_url})
             _say(last.result())
+        case ["join", address]:
+            _say(await fleet.join(address))
+        case ["renew"]:
+            _say(await fleet.renew())
         case ["tally"]:
             _say(fleet.tally())
         case _:
@@ -220,6 +309,10 @@ async def _obey(fleet: Fleet, words: list[str]) -> None:
 def _say(fields: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
+
+
+def _ignored() -> None:
+    """A connection that has done its work may end."""
 
 
 def _resume(type_url: str, known: Known) -> bytes:
@@ -247,4 +340,5 @@ def _read(tail: bytes) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
+    found = Papers(Path(sys.argv[4])) if len(sys.argv) > 4 else None
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), found))

@@ -46,6 +46,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def pid_with(text: str) -> int:
+    """The process with `text` in its command line; 0: there is none."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                return int(path.parent.name)
+        except OSError:
+            continue
+    return 0
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns wide enough for what stands in them; the first is aligned left."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]

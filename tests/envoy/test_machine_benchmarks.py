@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from benchmarks.pairs import WAYS
+from tests.support.benchmark import printed
 from tests.support.netns import needs_root
-from tests.support.plane import ROOT
 
 pytestmark = needs_root
-
-
-def printed(module: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_up_prints_the_time_to_the_first_page_and_what_each_process_needs():
@@ -43,8 +29,11 @@ def test_up_prints_the_time_to_the_first_page_and_what_each_process_needs():
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
-def test_sidecar_prints_a_row_for_each_path():
-    found = printed("sidecar", "--rounds", "1", "--seconds", "1")
+def test_sidecar_prints_a_row_for_each_path_and_compares_pairs_with_those_by_hand():
+    found = printed("sidecar", "--quick")
 
-    rows = re.findall(r"(?m)^(direct|one Envoy|pair), (1|32) connections +[\d,]+ ", found)
-    assert len(set(rows)) == 6
+    rows = re.findall(r"(?m)^(\S.*), (1|32) connections +[\d,]+ .*?(?: ([\d.]+x))?$", found)
+    assert {name for name, _, _ in rows} == {way.name for way in WAYS}
+    assert len({row[:2] for row in rows}) == 2 * len(WAYS)
+    compared = {name for name, _, ratio in rows if ratio}
+    assert compared == {"pair, mutual TLS", "pair, mutual TLS, and a log"}
