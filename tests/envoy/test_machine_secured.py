@@ -41,9 +41,7 @@ def open_gateway(world: Machine) -> None:
 
 
 def policy(world: Machine, mode: str) -> None:
-    spec = {"mtls": {"mode": mode}}
-    document = istio.document("PeerAuthentication", "default", spec)
-    world.apply({**document, "apiVersion": "security.istio.io/v1"})
+    world.apply(istio.peers(mode))
 
 
 def on_the_bridge(world: Machine) -> bytes:
