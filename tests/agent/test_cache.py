@@ -16,7 +16,7 @@ from plait.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 from plait.xds.stream import Send, Stream
 from plait.xds.wire import Request
 
-_OTHER = msgspec.msgpack.encode({"format": 2, "types": {}})
+_OTHER = msgspec.msgpack.encode({"format": 1, "types": {}})
 
 
 def made(type_url: str, name: str, version: str = "1") -> Resource:
@@ -26,8 +26,12 @@ def made(type_url: str, name: str, version: str = "1") -> Resource:
     return resource(type_url, name, version, protos.encode(message))
 
 
+def opened(path: Path) -> Cache:
+    return Cache(path, path.with_name("cache.key"))
+
+
 def cache_of(path: Path, *resources: Resource) -> Cache:
-    cache = Cache(path)
+    cache = opened(path)
     for one in resources:
         cache.accept(one.type_url, [one], [])
     return cache
@@ -51,11 +55,26 @@ def test_what_is_accepted_is_read_again_from_the_file(tmp_path: Path):
     cache.accept(LISTENER, [], [])
 
     cache.flush()
-    again = Cache(path)
+    again = opened(path)
 
     for type_url in (CLUSTER, ROUTES, LISTENER, ENDPOINTS):
         assert again.known(type_url) == cache.known(type_url)
-    assert [one.name for one in tmp_path.iterdir()] == ["cache"]
+    modes = {one.name: oct(one.stat().st_mode & 0o777) for one in tmp_path.iterdir()}
+    assert modes == {"cache": "0o600", "cache.key": "0o600"}
+
+
+def test_the_file_says_nothing_to_who_lacks_its_key(tmp_path: Path):
+    path = tmp_path / "cache"
+    cache_of(path, made(ROUTES, "name-of-a-table")).flush()
+
+    content = path.read_bytes()
+    (tmp_path / "cache.key").unlink()
+    with capture_logs() as lines:
+        without = opened(path)
+
+    assert b"name-of-a-table" not in content
+    assert len(without) == 0
+    assert [one["event"] for one in lines] == ["cache ignored"]
 
 
 def test_the_newest_is_kept_and_what_was_removed_is_not(tmp_path: Path):
@@ -72,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_ignored_in_one_line(tmp_path: Path, conte
     path.write_bytes(content)
 
     with capture_logs() as lines:
-        cache = Cache(path)
+        cache = opened(path)
 
     assert len(cache) == 0
     assert [one["event"] for one in lines] == ["cache ignored"]
@@ -82,11 +101,11 @@ def test_a_change_is_written_while_it_runs(tmp_path: Path):
     path = tmp_path / "cache"
 
     async def story() -> None:
-        cache = Cache(path)
+        cache = opened(path)
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             task = group.create_task(cache.run())
             cache.accept(ROUTES, [made(ROUTES, "80")], [])
-            while not Cache(path).known(ROUTES):  # noqa: ASYNC110 - a file has no event
+            while not opened(path).known(ROUTES):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.01)
             task.cancel()
 
@@ -113,7 +132,7 @@ def test_a_link_in_the_proxys_directory_is_not_followed(tmp_path: Path):
     cache_of(tmp_path / "cache", made(ROUTES, "80")).flush()
 
     assert other.read_text() == "untouched"
-    assert Cache(tmp_path / "cache").known(ROUTES)
+    assert opened(tmp_path / "cache").known(ROUTES)
 
 
 def test_a_starting_proxy_is_spared_clusters_whose_endpoints_would_never_come(tmp_path: Path):
@@ -137,13 +156,13 @@ def test_names_that_the_cache_does_not_know_are_never_called_gone(tmp_path: Path
 
 
 def test_nothing_is_answered_of_a_type_of_which_nothing_was_ever_accepted(tmp_path: Path):
-    stream = Stream(Shelves(Cache(tmp_path / "cache")), delta=True)
+    stream = Stream(Shelves(opened(tmp_path / "cache")), delta=True)
 
     assert sent(stream, Request(type_url=CLUSTER)) == []
 
 
 def test_a_type_of_which_there_is_nothing_is_answered_as_empty(tmp_path: Path):
-    cache = Cache(tmp_path / "cache")
+    cache = opened(tmp_path / "cache")
     cache.accept(CLUSTER, [], [])
     stream = Stream(Shelves(cache), delta=True)
 

@@ -227,3 +227,13 @@ def test_it_may_have_as_many_files_as_it_asks_for_or_as_is_allowed(tmp_path: Pat
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert code == 0
     assert int(said) == wanted if wanted < most else int(said) >= most
+
+
+def test_neither_who_holds_keys_nor_what_it_starts_leaves_a_core(tmp_path: Path):
+    crash = "import os, subprocess; subprocess.run(['sh', '-c', 'kill -ABRT $$']); os.abort()"
+    program = f"from plait.base import processes; processes.leave_no_core(); {crash}"
+    usual = ("prlimit", "--core=unlimited:unlimited", sys.executable, "-c")
+
+    subprocess.run([*usual, program], cwd=tmp_path, check=False)
+
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from plait.base.seal import Keys
 from plait.config import seal
 from plait.config.history import FILE
 from plait.config.meta import Key
@@ -117,7 +118,8 @@ def test_without_the_key_a_secret_is_named_and_kept_and_all_else_works(tmp_path:
             await put(store, secret())
             await put(store, config_map("c"))
         file = tmp_path / seal.FILE
-        (name,) = Seal([bytes.fromhex(file.read_text().strip())])._keys
+        key = bytes.fromhex(file.read_text().strip())
+        name, _ = Keys([key]).close(b"", b"")
         file.rename(tmp_path / "kept")
 
         async with running(tmp_path) as store:

@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from tests.support import istio, traffic
-from tests.support.machine import Machine, machine
+from tests.support.envoy import eventually
+from tests.support.machine import MODES, Machine, machine
 from tests.support.netns import needs_root
 
 pytestmark = needs_root
 REQUESTS = 2000
 
 
+@pytest.fixture(scope="module", params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def world() -> Iterator[Machine]:
-    with machine() as found:
+def world(mode: str) -> Iterator[Machine]:
+    with machine(mode=mode) as found:
         yield found
 
 
@@ -33,6 +39,17 @@ def asked(world: Machine, side: str) -> dict[str, int]:
         return {"web": world.stats("http.outbound.*downstream_rq_total", app="web")}
     pattern = "http.inbound.*downstream_rq_total"
     return {v: world.stats(pattern, app="reviews", version=v) for v in ("v1", "v2")}
+
+
+def test_calls_are_encrypted_unless_a_policy_says_otherwise(world: Machine, mode: str):
+    route(world, istio.weights("reviews", port=9080, v2=100))
+    name = "x-forwarded-client-cert"
+
+    def is_known() -> bool:
+        return world.call(f"'{name}' in traffic.get('reviews:9080')[1]['headers']") == "True"
+
+    expected = mode == "encrypted"
+    eventually(lambda: is_known() == expected, what="whether the caller is known")
 
 
 @pytest.mark.parametrize(

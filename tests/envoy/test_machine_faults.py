@@ -16,7 +16,7 @@ from plait.base import place as places
 from plait.base import processes
 from tests.support import istio, traffic
 from tests.support.envoy import eventually
-from tests.support.machine import Machine, machine
+from tests.support.machine import MODES, Machine, machine
 from tests.support.netns import needs_root
 from tests.support.plane import free_port
 
@@ -24,9 +24,9 @@ pytestmark = needs_root
 HOST = {"Host": "reviews.example"}
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[Machine]:
-    with machine() as found:
+@pytest.fixture(scope="module", params=MODES)
+def world(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    with machine(mode=request.param) as found:
         http = istio.weights("reviews", port=9080, v1=50, v2=50)
         hosts = [istio.host("reviews"), "reviews.example"]
         found.write(
@@ -198,8 +198,9 @@ def _without_pods(world: Machine) -> str:
         world.run("scale", "deployment/reviews-v2", "--replicas", "1", "--wait")
 
 
-def test_everything_killed_comes_up_again_and_down_leaves_nothing():
-    with machine() as world:
+@pytest.mark.parametrize("mode", MODES)
+def test_everything_killed_comes_up_again_and_down_leaves_nothing(mode: str):
+    with machine(mode=mode) as world:
         top = str(world.data)
         before = traces(top)
         before_all = world.programs()

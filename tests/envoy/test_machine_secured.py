@@ -41,9 +41,7 @@ def open_gateway(world: Machine) -> None:
 
 
 def policy(world: Machine, mode: str) -> None:
-    spec = {"mtls": {"mode": mode}}
-    document = istio.document("PeerAuthentication", "default", spec)
-    world.apply({**document, "apiVersion": "security.istio.io/v1"})
+    world.apply(istio.peers(mode))
 
 
 def on_the_bridge(world: Machine) -> bytes:
@@ -82,6 +80,22 @@ def test_both_ends_are_who_they_should_be(world: Machine):
         return world.call(call)
 
     eventually(lambda: re.fullmatch(said, told()), 10, "who calls and who is called")
+
+
+def test_what_both_ends_speak_is_said_with_the_policy(world: Machine):
+    web = world.pod(app="web")["metadata"]["name"]
+    policy(world, "STRICT")
+    try:
+        name = f"outbound|9080||{istio.host('reviews')}"
+        cluster = world.run("why", "resource", "cluster", name, "--proxy", web)
+        listener = world.run("why", "resource", "listener", "virtualInbound", "--proxy", web)
+    finally:
+        world.run("delete", "peerauthentication", "default")
+
+    said = "STRICT  PeerAuthentication default/default spec.mtls"
+    assert "calls by mutual TLS where the endpoint takes it: automatic" in cluster
+    assert f"1 endpoint of reviews-v2 in default: mutual TLS; port 9080 is {said}" in cluster
+    assert f"\nport 9080: {said}" in listener
 
 
 @contextmanager

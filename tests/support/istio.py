@@ -88,6 +88,12 @@ def gateway(name: str, *ports: tuple[int, str], hosts: Sequence[str] = ("*",)) -
     return document("Gateway", name, {"selector": {"istio": "ingressgateway"}, "servers": servers})
 
 
+def peers(mode: str, namespace: str = "default") -> dict[str, Any]:
+    """The PeerAuthentication of a namespace."""
+    found = document("PeerAuthentication", "default", {"mtls": {"mode": mode}}, namespace)
+    return {**found, "apiVersion": "security.istio.io/v1"}
+
+
 def for_user(user: str) -> list[dict[str, Any]]:
     """The match on Istio's favourite header."""
     return [{"headers": {"end-user": {"exact": user}}}]

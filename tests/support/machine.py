@@ -16,10 +16,12 @@ import yaml
 
 from plait.base import place as places
 from plait.base.place import Place, ProxyState
-from tests.support import istio
+from tests.support import istio, scale
 from tests.support.plane import PLAIT, ROOT, free_port
 
 PORTS = {"http": 9080, "grpc": 9081, "tcp": 9082}
+MODES = ("encrypted", "plain")[: scale.count(1, 2)]
+"""How workloads call each other, for tests that hold either way; plainly in the long tier."""
 _CALL = """
 import sys
 sys.path.insert(0, {root!r})
@@ -224,7 +226,7 @@ def directory() -> Iterator[Path]:
 
 
 @contextmanager
-def machine(*, start: bool = True) -> Iterator[Machine]:
+def machine(*, start: bool = True, mode: str = MODES[0]) -> Iterator[Machine]:
     """``web`` calls ``reviews`` v1 and v2, inside the mesh and through the gateway."""
     with directory() as top:
         world = Machine(top)
@@ -238,6 +240,8 @@ def machine(*, start: bool = True) -> Iterator[Machine]:
             istio.rule("reviews", "v1", "v2"),
         )
         world.write("gateway", istio.gateway("gw", (world.port, "HTTP")))
+        if mode == "plain":
+            world.write("plain", istio.peers("DISABLE", "istio-system"))
         try:
             if start:
                 world.up()

@@ -110,6 +110,7 @@ def test_why_names_the_objects_a_resource_was_made_from(plane: Plane):
 
     assert "ServiceEntry default/reviews" in said
     assert "└─ " in said
+    assert "\ncalls by plain text: the caller has no identity\n" in said
     assert unknown.startswith("error: there is no cluster")
 
 

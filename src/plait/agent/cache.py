@@ -16,21 +16,27 @@ import structlog
 from msgspec import Struct
 
 from plait.base import place as places
+from plait.base import seal
 from plait.xds import wire
 from plait.xds.channel import NONE, Topic, Want
 from plait.xds.resource import CLUSTER, ENDPOINTS, Child, Resource, leaf
 from plait.xds.wire import Payload
 
 _PAUSE: Final = 0.5  # seconds between two writes
+_PLACE: Final = b"cache"  # what a seal is bound to
 _NOTHING: Final[Mapping[str, Resource]] = {}
 _log = structlog.get_logger(__name__)
 
 
 class _File(Struct, frozen=True, kw_only=True):
-    """Version and body, by type and name."""
+    """What is held, sealed: keys of gateways are in it."""
 
-    format: Literal[1] = 1
-    types: dict[str, dict[str, tuple[str, bytes]]]
+    format: Literal[2] = 2
+    key: str
+    sealed: bytes
+
+
+_Types = dict[str, dict[str, tuple[str, bytes]]]  # version and body, by type and name
 
 
 def resource(type_url: str, name: str, version: str, body: bytes) -> Resource:
@@ -39,10 +45,16 @@ def resource(type_url: str, name: str, version: str, body: bytes) -> Resource:
 
 
 class Cache:
-    """The resources that one proxy last accepted."""
+    """The resources that one proxy last accepted.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file that keeps them.
+        key: the file of the key with which that is sealed, where nobody else may enter.
+    """
+
+    def __init__(self, path: Path, key: Path) -> None:
         self._path = path
+        self._key = key
         self._types: dict[str, dict[str, Resource]] = {}
         self._changed = asyncio.Event()
         self._writing = threading.Lock()
@@ -110,24 +122,35 @@ class Cache:
                 self._is_writable = True
 
     def _write(self) -> None:
-        places.write_secret(self._path, self._encoded())  # secrets of gateways are in it
-
-    def _encoded(self) -> bytes:
-        types = {
+        types: _Types = {
             type_url: {name: (one.version, one.body) for name, one in held.items()}
             for type_url, held in self._types.items()
         }
-        return msgspec.msgpack.encode(_File(types=types))
+        name, sealed = seal.Keys.of(self._key).close(msgspec.msgpack.encode(types), _PLACE)
+        file = _File(key=name, sealed=sealed)
+        places.write_secret(self._path, msgspec.msgpack.encode(file))
+
+    def _read(self) -> _Types:
+        """What the file keeps.
+
+        Raises:
+            OSError, msgspec.DecodeError: it cannot be read, or its key is not there.
+        """
+        file = msgspec.msgpack.decode(self._path.read_bytes(), type=_File)
+        plain = seal.Keys.of(self._key).open(file.key, file.sealed, _PLACE)
+        if plain is None:
+            raise msgspec.DecodeError(f"it is not sealed with a key of {self._key}")
+        return msgspec.msgpack.decode(plain, type=_Types)
 
     def _load(self) -> None:
         try:
-            file = msgspec.msgpack.decode(self._path.read_bytes(), type=_File)
+            types = self._read()
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:
             _log.warning("cache ignored", path=str(self._path), error=str(error))
             return
-        for url, held in file.types.items():
+        for url, held in types.items():
             self._types[url] = {n: resource(url, n, v, body) for n, (v, body) in held.items()}
 
 

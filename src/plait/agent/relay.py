@@ -28,6 +28,8 @@ from plait.xds.wire import Malformed, read_delta
 State = Literal["relaying", "local", "waiting"]
 """Where a proxy's configuration comes from; waiting: nowhere yet, or there is no proxy."""
 
+KEY: Final = "cache.key"
+"""Name of the file of the cache's key."""
 _TICK: Final = 0.25  # seconds between two looks at deadlines
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
@@ -48,8 +50,8 @@ class Relay:
     """What one proxy connects to.
 
     Args:
-        socket: where it does.
-        cache: the file that keeps what it last accepted.
+        socket: where it does, in a directory that nobody else enters.
+        cache: the file that keeps what it last accepted, sealed with a key beside the socket.
         upstream: the control plane: ``host:port``, ``unix:PATH`` or a door.
         on_hosts: told the meaning of all names at the start, if it is known from before, and
             whenever it changes.
@@ -84,7 +86,7 @@ class Relay:
         Raises:
             RuntimeError: the socket cannot be made.
         """
-        cache = await asyncio.to_thread(Cache, self._file)
+        cache = await asyncio.to_thread(Cache, self._file, self._socket.with_name(KEY))
         hosts = Hosts(cache, self._on_hosts)
         known = (cache.known(SECRET) or {}).get(ROOTS)
         if self._trust is not None and known is not None:

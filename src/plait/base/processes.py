@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -197,6 +198,17 @@ def find(*arguments: str) -> Process | None:
                 started = _started(int(one.name))
                 return None if started is None else Process(Handle(int(one.name), started))
     return None
+
+
+def leave_no_core() -> None:
+    """Have no memory written to a file when we, or what we start, crash: keys are in it.
+
+    A limit of one byte also keeps back programs that the kernel hands cores to; 0 does not.  Who
+    wants a core of a program that was started here can raise the limit there.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 1 if most == resource.RLIM_INFINITY else min(1, most)
+    resource.setrlimit(resource.RLIMIT_CORE, (least, most))
 
 
 def current() -> Handle:

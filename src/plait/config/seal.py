@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from plait.base.digest import digest
+from plait.base import seal
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
 
@@ -29,9 +25,6 @@ FILE: Final = "secrets.key"
 SEALED: Final = "sealed"
 """Field of a stored document that holds what is sealed."""
 
-_BITS: Final = 256
-_NONCE: Final = 12  # bytes
-_PRIVATE: Final = 0o600
 _OPEN: Final = ("apiVersion", "kind", "type", "immutable", "metadata", "status")
 _HIDDEN_METADATA: Final = ("annotations",)  # kubectl keeps the whole manifest in one of them
 
@@ -67,8 +60,8 @@ def unreadable(key: Key, document: Mapping[str, Any]) -> Diagnostic:
 class Seal:
     """Seals and opens documents; one without keys leaves everything as it is."""
 
-    def __init__(self, keys: Sequence[bytes] = ()) -> None:
-        self._keys = {_name(key): AESGCM(key) for key in keys}
+    def __init__(self, keys: seal.Keys | None = None) -> None:
+        self._keys = keys or seal.Keys()
 
     @classmethod
     def of(cls, directory: Path | None) -> Seal:
@@ -77,10 +70,7 @@ class Seal:
         Raises:
             OSError: the file cannot be read or written.
         """
-        if directory is None:
-            return cls([AESGCM.generate_key(_BITS)])
-        file = directory / FILE
-        return cls(_read(file) or [_added(file)])
+        return cls(seal.Keys.passing() if directory is None else seal.Keys.of(directory / FILE))
 
     def sealed(self, key: Key, document: dict[str, Any]) -> dict[str, Any]:
         """The document as it is stored; of other kinds, and what is sealed already, as it is.
@@ -89,14 +79,12 @@ class Seal:
         """
         if not is_secret(key) or not self._keys or (is_sealed(document) and not is_anew(document)):
             return document
-        name, cipher = next(iter(self._keys.items()))
         shown = {field: part for field, part in document.items() if field in _OPEN}
         hidden: dict[str, Any] = {k: v for k, v in document.items() if k not in (*_OPEN, SEALED)}
         metadata = dict(shown.get("metadata") or {})
         hidden["metadata"] = {k: metadata.pop(k) for k in _HIDDEN_METADATA if k in metadata}
-        nonce = os.urandom(_NONCE)
-        closed = cipher.encrypt(nonce, msgspec.json.encode(hidden), _place(key))
-        text = base64.b64encode(nonce + closed).decode()
+        name, closed = self._keys.close(msgspec.json.encode(hidden), _place(key))
+        text = base64.b64encode(closed).decode()
         return {**shown, "metadata": metadata, SEALED: f"{name}:{text}"}
 
     def opened(self, key: Key, document: dict[str, Any]) -> dict[str, Any]:
@@ -104,14 +92,13 @@ class Seal:
         if not is_secret(key) or not is_sealed(document):
             return document
         name, _, text = document[SEALED].partition(":")
-        cipher = self._keys.get(name)
-        if cipher is None:
-            return document
         try:
-            raw = base64.b64decode(text, validate=True)
-            hidden = msgspec.json.decode(cipher.decrypt(raw[:_NONCE], raw[_NONCE:], _place(key)))
-        except (binascii.Error, InvalidTag, ValueError):
+            plain = self._keys.open(name, base64.b64decode(text, validate=True), _place(key))
+        except binascii.Error:
             return document
+        if plain is None:
+            return document
+        hidden = msgspec.json.decode(plain)
         rest = {field: part for field, part in document.items() if field != SEALED}
         return {**rest, **hidden, "metadata": {**rest.get("metadata", {}), **hidden["metadata"]}}
 
@@ -119,39 +106,3 @@ class Seal:
 def _place(key: Key) -> bytes:
     """What a seal is bound to: one that is moved to another object does not open."""
     return f"{key.kind}/{key.namespace}/{key.name}".encode()
-
-
-def _name(key: bytes) -> str:
-    """What a key is called where it must not be shown."""
-    return digest(b"plait", key)[:8]
-
-
-def _read(file: Path) -> list[bytes]:
-    """The keys in a file; lines that are none are passed over."""
-    if not file.exists():
-        return []
-    file.chmod(_PRIVATE)
-    keys = []
-    for line in file.read_text(errors="replace").splitlines():
-        with suppress(ValueError):
-            found = bytes.fromhex(line.strip())
-            if len(found) * 8 == _BITS:
-                keys.append(found)
-    return keys
-
-
-def _added(file: Path) -> bytes:
-    """A new key, on the disk before anything is sealed with it."""
-    key = AESGCM.generate_key(_BITS)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
-    try:
-        os.write(descriptor, f"{key.hex()}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return key

@@ -19,16 +19,22 @@ class Calling(Struct, frozen=True, kw_only=True):
         automatic: only endpoints that take it are called so.
         possible: False: what is asked for needs an identity that the caller has not.
         names_host: the name that was called is asked for and checked, as nothing else is said.
+        because: why it is not encrypted though no rule says so, for people.
     """
 
     end: tls.Client | None = None
     automatic: bool = False
     possible: bool = True
     names_host: bool = False
+    because: str = ""
 
 
 PLAIN = Calling()
 IMPOSSIBLE = Calling(possible=False)
+_NOBODY = Calling(because="the caller has no identity")
+_OUTSIDE = Calling(because="the host is outside the mesh")
+_OFF = Calling(because="enableAutoMtls is off in the mesh configuration")
+_MIXED = Calling(because="callers go where they were going, and not every endpoint takes it")
 
 
 class Target(Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -54,7 +60,7 @@ def calling(
     a cluster is not there, and requests are answered 503.
     """
     if written is None:
-        return _automatic(q, target, resolution) if certified else PLAIN
+        return _automatic(q, target, resolution) if certified else _NOBODY
     match written.mode:
         case TLSMode.DISABLE:
             return PLAIN
@@ -69,13 +75,15 @@ def calling(
 
 def _automatic(q: Query, target: Target, resolution: ir.Resolution) -> Calling:
     external = q(host_query, target.host).external
-    if external or not q(trust.automatic):
-        return PLAIN
+    if external:
+        return _OUTSIDE
+    if not q(trust.automatic):
+        return _OFF
     end = _mutual(q, target, ClientTLSSettings())
     if resolution is not ir.Resolution.ORIGINAL:
         return Calling(end=end, automatic=True)
     # where the caller was going: nothing tells Envoy about that endpoint, so all must take it
-    return Calling(end=end) if q(all_take_tls, target) else PLAIN
+    return Calling(end=end) if q(all_take_tls, target) else _MIXED
 
 
 def all_take_tls(q: Query, target: Target) -> bool:

@@ -159,9 +159,7 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     if port is None or port.protocol is ir.Protocol.UDP or labels is None:
         return None
     policy = q(rules.policy, ref.rules, ref.subset, ref.port)
-    resolution = ir.Resolution.ENDPOINTS if ref.caller.picks else host.resolution
-    if policy.balance is ir.Balance.ORIGINAL:
-        resolution = ir.Resolution.ORIGINAL
+    resolution = _wanted(ref, host, policy)
     balance = policy.balance or ir.Balance.LEAST_REQUEST
     if resolution is ir.Resolution.ORIGINAL:
         balance = ir.Balance.ORIGINAL
@@ -193,6 +191,26 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
         port=port.name,
         origin=(*q(rules.origin, ref.rules, ref.subset), *ref.host.owners),
     )
+
+
+def _wanted(ref: ClusterRef, host: ir.Host, policy: rules.Policy) -> ir.Resolution:
+    """Where its endpoints come from, if there are any."""
+    if policy.balance is ir.Balance.ORIGINAL:
+        return ir.Resolution.ORIGINAL
+    return ir.Resolution.ENDPOINTS if ref.caller.picks else host.resolution
+
+
+def calling(q: Query, ref: ClusterRef) -> client_tls.Calling | None:
+    """How a cluster calls; None: its port or subset is not there."""
+    host = q(host_query, ref.host)
+    port = host.port(ref.port)
+    labels = q(rules.subset_labels, ref.rules, ref.subset)
+    if port is None or labels is None:
+        return None
+    policy = q(rules.policy, ref.rules, ref.subset, ref.port)
+    target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
+    resolution = _wanted(ref, host, policy)
+    return q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
 
 
 def is_marked(q: Query, host_id: ir.HostId, number: int, subset: str, client: str) -> bool:

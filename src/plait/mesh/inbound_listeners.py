@@ -31,7 +31,7 @@ from plait.config.meta import Key
 from plait.mesh import extensions, ir, security, telemetry, tls
 from plait.mesh.security import Mode
 
-CAPTURE_PORT = 15006
+CAPTURE, CAPTURE_PORT = "virtualInbound", 15006
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - listeners of a proxy accept from everywhere
 HTTP = ("http/1.1", "h2c")
 RAW, TLS = "raw_buffer", "tls"
@@ -47,7 +47,7 @@ def names(inbound: ir.Inbound) -> tuple[str, ...]:
     """Names of the inbound listeners, the capture listener first."""
     bound = tuple(dict.fromkeys(listener_name(port) for port in inbound.ports if _binds(port)))
     captured = inbound.interception is ir.Interception.REDIRECT
-    return (("virtualInbound",) if captured else ()) + bound
+    return ((CAPTURE,) if captured else ()) + bound
 
 
 def _binds(port: ir.InboundPort) -> bool:
@@ -61,7 +61,7 @@ def listener_name(port: ir.InboundPort) -> str:
 
 def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
     """One inbound listener."""
-    if name == "virtualInbound":
+    if name == CAPTURE:
         return _capture(q, inbound)
     port = next(one for one in inbound.ports if one.bind and listener_name(one) == name)
     guard = _guard(q, inbound, port.number)
@@ -86,7 +86,7 @@ def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
     declared = tuple(p.number for p in ports if not _inspected(p, guards[p.number]))
     chains = tuple(chain for port in ports for chain in port_chains(port, guards[port.number]))
     return ir.Listener(
-        name="virtualInbound",
+        name=CAPTURE,
         address=ANY_ADDRESS,
         port=CAPTURE_PORT,
         inbound=True,

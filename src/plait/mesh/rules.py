@@ -40,17 +40,26 @@ class Rule(Struct, frozen=True, kw_only=True):
         return names.EVERYWHERE in self.exports or namespace in self.exports
 
 
+class Place(Struct, frozen=True, kw_only=True):
+    """A field of an object."""
+
+    key: Key
+    path: str
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """How a host or subset is called; None: not said.
 
     Attributes:
         connect_timeout: seconds.
+        tls_by: where `tls` is written.
         ports: what is said of single ports instead, by number.
     """
 
     balance: ir.Balance | None = None
     connect_timeout: float | None = None
     tls: kinds.ClientTLSSettings | None = None
+    tls_by: Place | None = None
     ports: tuple[tuple[int, Policy], ...] = ()
 
 
@@ -155,26 +164,41 @@ def merged(q: Query, keys: tuple[Key, ...]) -> Merged:
         if found is None:
             continue
         if not spoken and found.spec.traffic_policy is not None:
-            policy, spoken = _policy(found.spec.traffic_policy), True
-        for one in found.spec.subsets:
-            labels = workloads.pairs(one.labels)
-            subsets.setdefault(one.name, (one.name, labels, _policy(one.traffic_policy)))
+            place = Place(key=key, path="spec.trafficPolicy")
+            policy, spoken = _policy(found.spec.traffic_policy, place), True
+        for i, one in enumerate(found.spec.subsets):
+            place = Place(key=key, path=f"spec.subsets[{i}].trafficPolicy")
+            own = (one.name, workloads.pairs(one.labels), _policy(one.traffic_policy, place))
+            subsets.setdefault(one.name, own)
     return Merged(policy=policy, subsets=tuple(subsets.values()), spoken=spoken)
 
 
-def _policy(written: kinds.TrafficPolicy | None) -> Policy:
+def _policy(written: kinds.TrafficPolicy | None, place: Place) -> Policy:
     if written is None:
         return Policy()
-    ports = ((one.port.number, _blocks(one)) for one in written.port_level_settings if one.port)
-    return structs.replace(_blocks(written), ports=tuple(ports))
+    ports = tuple(
+        (one.port.number, _blocks(one, _below(place, f"portLevelSettings[{i}]")))
+        for i, one in enumerate(written.port_level_settings)
+        if one.port
+    )
+    return structs.replace(_blocks(written, place), ports=ports)
 
 
-def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy) -> Policy:
+def _below(place: Place, field: str) -> Place:
+    return Place(key=place.key, path=f"{place.path}.{field}")
+
+
+def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy, place: Place) -> Policy:
     simple = written.load_balancer.simple if written.load_balancer else None
     balance = _BALANCES.get(simple, ir.Balance.LEAST_REQUEST) if simple else None
     tcp = written.connection_pool.tcp if written.connection_pool else None
     timeout = tcp.connect_timeout if tcp else None
-    return Policy(balance=balance, connect_timeout=timeout, tls=written.tls)
+    return Policy(
+        balance=balance,
+        connect_timeout=timeout,
+        tls=written.tls,
+        tls_by=_below(place, "tls") if written.tls else None,
+    )
 
 
 def subset_names(q: Query, keys: tuple[Key, ...]) -> tuple[str, ...]:
@@ -207,6 +231,7 @@ def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
         if own.connect_timeout is None
         else own.connect_timeout,
         tls=own.tls or base.tls,
+        tls_by=own.tls_by or base.tls_by,
     )
 
 

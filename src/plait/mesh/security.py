@@ -51,10 +51,11 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What a port takes, and the policy that says so; None: the default."""
+    """What a port takes, and the policy that says so at `path`; None: the default."""
 
     mode: Mode = Mode.PERMISSIVE
     by: Key | None = None
+    path: str = ""
 
 
 def policy(q: Query, key: Key) -> Policy | None:
@@ -116,10 +117,10 @@ def decision(q: Query, policies: tuple[Key, ...], port: int) -> Decision:
     for one in found:
         said = dict(one.ports).get(port)
         if said is not None:
-            return Decision(mode=said, by=one.key)
+            return Decision(mode=said, by=one.key, path=f"spec.portLevelMtls.{port}")
     for one in found:
         if one.mode is not None:
-            return Decision(mode=one.mode, by=one.key)
+            return Decision(mode=one.mode, by=one.key, path="spec.mtls")
     return Decision()
 
 

@@ -19,7 +19,7 @@ from plait.config.ports import Condition
 from plait.config.record import Record
 from plait.config.store import Store
 from plait.mesh import explain, status
-from plait.serve import mtls
+from plait.serve import encryption, mtls
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
 from plait.serve.standings import Standings
@@ -142,7 +142,8 @@ class MeshPages:
     def why_resource(self, type_name: str, name: str, proxy: str) -> Any | None:
         """What a resource was made from, as a tree; None: there is no such resource.
 
-        Without a proxy's id, the first that is sent such a resource.
+        Beside it, in ``encryption``, what both ends speak and which policy says so.  Without a
+        proxy's id, the first that is sent such a resource.
         """
         type_url = TYPES.get(type_name)
         if type_url is None:
@@ -157,7 +158,13 @@ class MeshPages:
     def _why(self, call: Call) -> dict[str, Any]:
         engine = self._store.engine
         memo = engine.why(call[0], *call[1])
-        return self._told(explain.reasons(memo, lambda table, key: self._exists(key)))
+        tree = self._told(explain.reasons(memo, lambda table, key: self._exists(key)))
+        said = encryption.told(engine, call, self._located)
+        return {**tree, "encryption": said} if said else tree
+
+    def _located(self, key: Key) -> str:
+        record = self._store.record(key)
+        return str(record.origin) if record else ""
 
     def _exists(self, key: Any) -> bool:
         return isinstance(key, Key) and self._store.record(key) is not None

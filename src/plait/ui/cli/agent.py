@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from plait.base import log
+from plait.base import log, processes
 from plait.base.errors import PlaitError
 from plait.base.place import Place
 
@@ -43,6 +43,7 @@ def command(run: Path, xds: str, cert_ttl: int, trust_domain: str, **logged: str
     from plait.agent import fleet
     from plait.agent.keeper import Plane
 
+    processes.leave_no_core()
     try:
         log.setup(level=logged["log_level"], style=logged["log_format"])
         plane = Plane(address=xds, seconds=cert_ttl, trust_domain=trust_domain)

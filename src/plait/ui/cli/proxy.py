@@ -132,6 +132,7 @@ def sidecar(**flags: Any) -> None:
 
 def _run(**flags: Any) -> None:
     from plait.agent import main as agent
+    from plait.base import processes
     from plait.base.errors import PlaitError
     from plait.xds import bootstrap
 
@@ -172,6 +173,7 @@ def _run(**flags: Any) -> None:
     )
     if claim is None:
         click.echo(f"{who.id}: no identity: calls are not encrypted (see --pod, --token-file)")
+    processes.leave_no_core()
     try:
         code = agent.run(options, lambda line: click.echo(f"{who.id}: {line}"))
     except PlaitError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from plait.base import log
+from plait.base import log, processes
 from plait.base.errors import PlaitError
 
 _EXAMPLE = """
@@ -44,6 +44,7 @@ def command(**flags: Any) -> None:
     gc.disable()  # a fifth of the start otherwise; `app` looks for garbage when there may be some
     from plait import app
 
+    processes.leave_no_core()
     try:
         found = settings.load(flags)
         log.setup(level=found.log_level, style=found.log_format)

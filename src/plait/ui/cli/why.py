@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common, output, why_encryption
 
 _EXAMPLE = """
 Example: plait why resource route 9080 --proxy web
@@ -29,10 +29,20 @@ def command() -> None:
 @click.option("--proxy", default="", help="Id or workload name; default: the first that has it.")
 @click.option("-o", "--output", "form", type=click.Choice(["tree", "json", "yaml"]), default="tree")
 def resource(type_name: str, name: str, proxy: str, form: str) -> None:
-    """Show which objects and indexes a resource was made from, with file and revision."""
+    """Show which objects and indexes a resource was made from, with file and revision.
+
+    Of a cluster or inbound listener also what is spoken, plain text, TLS or mutual TLS, and which
+    policy says so on either end.
+    """
     query = {"type": type_name, "name": name, "proxy": proxy}
     page = common.client().ask("GET", "/plait/v1/why/resource", query=query).body
-    click.echo("\n".join(_tree(page)) if form == "tree" else output.data(page, form))
+    if form != "tree":
+        click.echo(output.data(page, form))
+        return
+    lines = [*_tree(page)]
+    if said := page.get("encryption"):
+        lines += ["", *why_encryption.lines(said)]
+    click.echo("\n".join(lines))
 
 
 def _tree(reason: dict[str, Any]) -> Iterator[str]:
