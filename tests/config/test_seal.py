@@ -252,3 +252,12 @@ def test_what_is_written_over_a_secret_that_cannot_be_opened_is_sealed_too():
     assert secret()["data"]["token"] not in str(renewed)
     assert one.opened(A, renewed)["data"] == secret()["data"]
     assert one.sealed(A, lost) == lost
+
+
+@pytest.mark.parametrize("left", ["no key at all", "7f", "\n"])
+def test_a_new_key_opens_after_a_restart_whatever_the_file_ended_with(tmp_path: Path, left: str):
+    (tmp_path / seal.FILE).write_text(left)
+
+    stored = Seal.of(tmp_path).sealed(A, secret())
+
+    assert Seal.of(tmp_path).opened(A, stored)["data"] == secret()["data"]

@@ -84,11 +84,11 @@ def _added(file: Path) -> bytes:
     """A new key, on the disk before anything is sealed with it."""
     key = AESGCM.generate_key(_BITS)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
-    try:
-        os.write(descriptor, f"{key.hex()}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(descriptor, "ab") as lines:
+        # begun anew: what a crash or an editor left may have no end of its own
+        lines.write(f"\n{key.hex()}\n".encode() if lines.tell() else f"{key.hex()}\n".encode())
+        lines.flush()
+        os.fsync(lines.fileno())
     directory = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
