@@ -6,11 +6,14 @@ import asyncio
 import os
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +23,7 @@ from plait.base.clock import ManualClock, WallClock
 from plait.base.errors import SettingsError
 from plait.config import catalog
 from plait.serve.api import lock as locks
+from plait.serve.api import tokens as kept
 from plait.serve.api.access import Role, User
 from plait.serve.api.lock import Lock, from_files
 from plait.serve.api.tokens import TokenError, Tokens
@@ -210,16 +214,59 @@ def test_a_token_ends_and_may_be_revoked_also_for_the_next_control_plane(tmp_pat
     token, identifier, end = tokens.issue(EDITOR, 60)
     second, _, _ = tokens.issue(VIEWER, 60)
 
-    assert tokens.user(token) == EDITOR
+    assert tokens.grant(token).user == EDITOR
     assert end == clock.now() + 60
     tokens.revoke(identifier)
     later = Tokens(tmp_path, clock)
-    assert later.user(second) == VIEWER
+    assert later.grant(second).user == VIEWER
     with pytest.raises(TokenError, match="revoked"):
-        later.user(token)
+        later.grant(token)
     clock.advance(60)
     with pytest.raises(TokenError, match="over"):
-        later.user(second)
+        later.grant(second)
+
+
+def test_of_two_tokens_that_are_revoked_at_once_none_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tokens = Tokens(tmp_path, ManualClock())
+    given = [tokens.issue(VIEWER, 60) for _ in range(2)]
+    both, write = threading.Barrier(2), kept._write
+
+    def slow(path: Path, data: bytes) -> None:
+        with suppress(threading.BrokenBarrierError):  # the other waits for its turn
+            both.wait(0.2)
+        write(path, data)
+
+    monkeypatch.setattr(kept, "_write", slow)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(tokens.revoke, [identifier for _, identifier, _ in given]))
+
+    for now in (tokens, Tokens(tmp_path, ManualClock())):
+        for token, _, _ in given:
+            with pytest.raises(TokenError, match="revoked"):
+                now.grant(token)
+
+
+@pytest.mark.parametrize("ending", ["revoked", "over"])
+def test_a_watch_ends_with_its_token(tmp_path: Path, ending: str):
+    async def story() -> None:
+        async with locked(tmp_path) as at:
+            seconds = 2 if ending == "over" else 3600
+            token, identifier, _ = at.tokens.issue(VIEWER, seconds)
+            shown = {"Authorization": f"Bearer {token}"}
+            url = f"{at.server.url}{RULES}?watch=1"
+            async with at.server.session.get(url, headers=shown, ssl=at.server.tls or True) as got:
+                assert got.status == 200
+                if ending == "revoked":
+                    answer = await at.ask(ADMIN, "DELETE", f"{locks.PAGE}/{identifier}")
+                    assert answer.code == 200
+                with suppress(aiohttp.ClientError):
+                    while await got.content.readany():
+                        pass
+            assert (await at.server.request("GET", RULES, **shown)).code == 401
+
+    run(story)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +289,7 @@ def test_claims_that_are_not_ours_prove_nothing(tmp_path: Path, change: dict[str
     claims |= {"role": "viewer", **change}
 
     with pytest.raises(TokenError):
-        tokens.user(jwt.encode({"alg": "ES256"}, claims, key))
+        tokens.grant(jwt.encode({"alg": "ES256"}, claims, key))
 
 
 def test_another_key_and_no_signature_prove_nothing(tmp_path: Path):
@@ -253,7 +300,7 @@ def test_another_key_and_no_signature_prove_nothing(tmp_path: Path):
 
     for forged in (token, f"{none}.{body}.", f"{head}.{body}.", body, "", "a" * 9000, "é.é.é"):
         with pytest.raises(TokenError):
-            here.user(forged)
+            here.grant(forged)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +311,7 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 @given(st.text(max_size=300) | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"))
 def test_any_text_is_no_token(some: Tokens, text: str):
     with pytest.raises(TokenError):
-        some.user(text)
+        some.grant(text)
 
 
 def test_keys_are_for_our_own_user_and_in_no_message(tmp_path: Path):

@@ -20,7 +20,7 @@ from plait.serve.api import access, paths, status
 from plait.serve.api.access import LOCAL, Role, User
 from plait.serve.api.guard import Handler
 from plait.serve.api.replies import reply
-from plait.serve.api.tokens import LONGEST, PREFIX, TokenError, Tokens
+from plait.serve.api.tokens import LONGEST, PREFIX, Grant, TokenError, Tokens
 from plait.serve.doors import Pair
 
 LOOK: Final = 1.0
@@ -52,6 +52,7 @@ class Lock:
         self.tokens = tokens
         self._certificate = certificate
         self._error = ""
+        self._limits: dict[str, set[asyncio.Timeout]] = {}  # of open requests, by token
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -79,19 +80,30 @@ class Lock:
                     self._error = str(error)
                     _log.warning("api certificate not renewed", error=self._error)
 
-    def user(self, request: web.Request) -> User:
-        """Who asks; without a token only somebody on this machine can.
+    async def revoke(self, identifier: str) -> None:
+        """A token is void from now on, also for what is being answered, such as watches.
+
+        Raises:
+            OSError: it cannot be noted.
+        """
+        await asyncio.to_thread(self.tokens.revoke, identifier)
+        now = asyncio.get_running_loop().time()
+        for limit in tuple(self._limits.get(identifier, ())):
+            limit.reschedule(now)
+
+    def grant(self, request: web.Request) -> Grant | None:
+        """What the token says of who asks; None: it is somebody on this machine, without one.
 
         Raises:
             StatusError: 401.
         """
         said = request.headers.get("Authorization", "")
         if not said and request.transport and not request.transport.get_extra_info("ssl_object"):
-            return LOCAL
+            return None
         if said[: len(_BEARER)].lower() != _BEARER:
             raise _unauthorized("a bearer token is needed; see plait token api --help")
         try:
-            return self.tokens.user(said[len(_BEARER) :].strip())
+            return self.tokens.grant(said[len(_BEARER) :].strip())
         except TokenError as error:
             raise _unauthorized(str(error)) from error
 
@@ -100,7 +112,8 @@ class Lock:
         """Let in who may do what is asked for."""
         if request.path in OPEN:
             return await handler(request)
-        user = self.user(request)
+        grant = self.grant(request)
+        user = grant.user if grant else LOCAL
         asked = access.ask(
             request.method,
             request.path,
@@ -113,7 +126,32 @@ class Lock:
             details = status.details(target.kind, target.name) if target else {}
             raise status.StatusError(403, "Forbidden", why, details)
         request[paths.USER] = user.name
-        return await handler(request)
+        return await (self._answered(grant, request, handler) if grant else handler(request))
+
+    async def _answered(
+        self, grant: Grant, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        """The answer, as long as the token is good: then the connection ends.
+
+        Raises:
+            StatusError: 401.
+        """
+        limit = asyncio.timeout(self.tokens.left(grant))
+        limits = self._limits.setdefault(grant.id, set())
+        limits.add(limit)
+        try:
+            async with limit:
+                return await handler(request)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if request.transport:  # an answer may have begun: nothing can be said within it
+                request.transport.abort()
+            raise _unauthorized("the token is over, or was revoked") from error
+        finally:
+            limits.discard(limit)
+            if not limits:
+                self._limits.pop(grant.id, None)
 
 
 def from_files(chain: Path, key: Path) -> Callable[[], Pair]:
@@ -131,13 +169,13 @@ class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def routes(lock: Lock | None) -> list[web.RouteDef]:
     """The pages by which tokens are made and revoked."""
 
-    def tokens() -> Tokens:
+    def locked() -> Lock:
         if lock is None:
             raise status.bad_request("the API takes no tokens: start plait serve with --api-tls")
-        return lock.tokens
+        return lock
 
     async def create(request: web.Request) -> web.Response:
-        given = tokens()
+        given = locked().tokens
         try:
             wanted = msgspec.json.decode(await request.read(), type=_Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -155,7 +193,7 @@ def routes(lock: Lock | None) -> list[web.RouteDef]:
         identifier = request.match_info["id"]
         if not identifier.startswith(PREFIX):
             raise status.bad_request(f'ids of these tokens begin with "{PREFIX}"')
-        await asyncio.to_thread(tokens().revoke, identifier)
+        await locked().revoke(identifier)
         _log.info("token revoked", key=identifier)
         return reply({"id": identifier})
 

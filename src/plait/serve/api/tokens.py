@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
+from msgspec import Struct
 
 from plait.base.clock import Clock
 from plait.base.errors import PlaitError, SettingsError
@@ -34,6 +36,14 @@ class TokenError(PlaitError):
     """A token proves nothing; the message says why, and nothing of the token."""
 
 
+class Grant(Struct, frozen=True, kw_only=True):
+    """What a token gives: to be `user` until `end`, seconds since the epoch; `id` names it."""
+
+    user: User
+    id: str
+    end: int
+
+
 class Tokens:
     """The tokens of one control plane.
 
@@ -48,6 +58,7 @@ class Tokens:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._revoked_file = directory / "revoked.json"
         self._clock = clock
+        self._revoking = threading.Lock()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._key = _key(directory / "tokens.pem")
@@ -75,8 +86,8 @@ class Tokens:
         token = jwt.encode({"alg": _ALGORITHM}, claims, self._key)
         return token, identifier, now + seconds
 
-    def user(self, token: str) -> User:
-        """Who shows a token.
+    def grant(self, token: str) -> Grant:
+        """Who shows a token, and until when.
 
         Raises:
             TokenError: it is not one of ours, over, revoked, or for something else.
@@ -90,14 +101,23 @@ class Tokens:
         return self._checked(claims)
 
     def revoke(self, identifier: str) -> None:
-        """A token is void from now on, whether or not it was ever given."""
-        now = int(self._clock.now())
-        kept = {name: end for name, end in self._revoked.items() if end > now}
-        kept[identifier] = now + LONGEST
-        _write(self._revoked_file, json.dumps(kept).encode())
-        self._revoked = kept
+        """A token is void from now on, whether or not it was ever given.
 
-    def _checked(self, claims: Any) -> User:
+        Raises:
+            OSError: it cannot be noted.
+        """
+        with self._revoking:  # of two at a time, each in a thread, neither may be lost
+            now = int(self._clock.now())
+            kept = {name: end for name, end in self._revoked.items() if end > now}
+            kept[identifier] = now + LONGEST
+            _write(self._revoked_file, json.dumps(kept).encode())
+            self._revoked = kept
+
+    def left(self, grant: Grant) -> float:
+        """Seconds until a token is over."""
+        return grant.end - self._clock.now()
+
+    def _checked(self, claims: Any) -> Grant:
         now = self._clock.now()
         if not isinstance(claims, dict) or claims.get("iss") != _ISSUER:
             raise TokenError("the token was not given by this control plane")
@@ -112,11 +132,12 @@ class Tokens:
         role = known.get(str(claims.get("role")))
         if role is None:
             raise TokenError("the token has a role that there is not")
-        return User(
+        user = User(
             name=str(claims.get("sub", "")),
             role=role,
             namespaces=frozenset(_texts(claims.get("namespaces"))),
         )
+        return Grant(user=user, id=str(claims.get("jti", "")), end=end)
 
 
 def _texts(value: Any) -> Iterable[str]:
