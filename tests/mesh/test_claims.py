@@ -135,8 +135,8 @@ def test_hosts_on_the_same_port_are_not_looked_at(neighbours: int) -> None:
     mine = entry("mine", [(80, "HTTP")])
     own = entry("mine", [(80, "")], "addresses: [10.2.0.1]")
 
-    assert runs(mine, *requests, of=key("ServiceEntry", "mine")) == 34
-    assert runs(own, *others, of=key("ServiceEntry", "mine")) == 40
+    assert runs(mine, *requests, of=key("ServiceEntry", "mine")) == 38
+    assert runs(own, *others, of=key("ServiceEntry", "mine")) == 44
 
 
 def test_only_the_host_with_the_same_address_is_looked_at() -> None:
@@ -149,7 +149,7 @@ def test_only_the_host_with_the_same_address_is_looked_at() -> None:
     assert [(one.code, one.related) for one in findings] == [
         ("PLT3001", (key("ServiceEntry", "n7"),))
     ]
-    assert sum(mesh.engine.runs.values()) == 58
+    assert sum(mesh.engine.runs.values()) == 62
 
 
 def test_a_host_is_told_when_who_has_its_address_goes() -> None:

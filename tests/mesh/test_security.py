@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from plait.config.mesh_config import MeshConfig
-from plait.mesh import clusters, ir, security, tls
+from plait.mesh import clusters, inbound_listeners, ir, security, tls
 from plait.mesh.endpoints import endpoint_set
 from plait.mesh.security import Mode
-from tests.support.mesh import Mesh, key, stamp
+from tests.support.mesh import Mesh, key, service, stamp
 
 WEB = (("app", "web"),)
 HOST = "web.demo.svc.cluster.local"
@@ -230,3 +232,44 @@ spec:
         return group.endpoints[0].tls
 
     assert [takes(port) for port in (8080, 8081)] == [False, True]
+
+
+@pytest.mark.parametrize("port", ["http:8080", "tcp:8080", ":8080"])
+def test_strict_lets_nobody_in_where_the_proxy_has_no_identity(port: str):
+    strict = policy("all", "STRICT")
+    open_, closed = (listener(Mesh(service("web", port), *more)) for more in ((), (strict,)))
+
+    assert {one.match.port for one in open_.chains} == {one.match.port for one in closed.chains}
+    assert "inbound|8080||" in sinks(open_)
+    assert sinks(closed) == {"BlackHoleCluster"}
+    assert {one.tls for one in closed.chains} == {None}
+
+
+def test_a_port_that_is_not_strict_stays_open_without_an_identity():
+    ports = '{"8080": {mode: DISABLE}}'
+    strict = policy("web", "STRICT", selector=SELECTING, portLevelMtls=ports)
+    mesh = Mesh(service("web", "http:8080"), strict)
+
+    assert sinks(listener(mesh)) == {"BlackHoleCluster", "inbound|8080||"}
+
+
+def test_who_is_strict_without_an_identity_is_told():
+    mesh = Mesh(service("web", "http:8080"), policy("all", "STRICT"))
+    inbound = mesh.placed(labels={"app": "web"}).inbound
+
+    notes = mesh.notes(inbound_listeners.listener, inbound, "virtualInbound")
+
+    assert notes == ["PLT3008 PeerAuthentication demo/all"]
+
+
+def listener(mesh: Mesh) -> ir.Listener:
+    """How calls come in to the workload ``web``, whose proxy has no identity."""
+    inbound = mesh.placed(labels={"app": "web"}).inbound
+    found: ir.Listener = mesh.engine.get(inbound_listeners.listener, inbound, "virtualInbound")
+    return found
+
+
+def sinks(found: ir.Listener) -> set[str]:
+    """The clusters that connections and requests end up in."""
+    known = r"inbound\|\d+\|\||BlackHoleCluster|InboundPassthroughCluster"
+    return set(re.findall(known, repr(found.chains)))

@@ -18,7 +18,8 @@ another:
 | bytes | bytes | bytes | bytes |
 | detected | requests or bytes, by the mark | requests or bytes, by what comes first | bytes |
 
-STRICT leaves the first column, DISABLE the others.  Where the proxy has to look whether TLS comes,
+STRICT leaves the first column, DISABLE the others; a proxy without an identity has the others too,
+and under STRICT nothing.  Where the proxy has to look whether TLS comes,
 a plain caller that waits for the server's first word waits as long as `protocolDetectionTimeout`.
 """
 
@@ -27,6 +28,7 @@ from __future__ import annotations
 from msgspec import Struct, structs
 
 from plait.base.query import Query
+from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.meta import Key
 from plait.mesh import extensions, ir, security, telemetry, tls
 from plait.mesh.security import Mode
@@ -37,6 +39,7 @@ HTTP = ("http/1.1", "h2c")
 RAW, TLS = "raw_buffer", "tls"
 PASSTHROUGH, BLACK_HOLE = "InboundPassthroughCluster", "BlackHoleCluster"
 
+_HOLE = ir.TcpChain(stat_prefix=BLACK_HOLE, to=(ir.Weighted(cluster=BLACK_HOLE),))
 _MARKS = (*security.HTTP_MARKS, *security.BYTES_MARKS)
 
 RETRY = ir.Retry(attempts=2, on=("reset-before-request",), previous_hosts=False)
@@ -106,8 +109,8 @@ class Guard(Struct, frozen=True, kw_only=True):
 
     Attributes:
         requests, streams: its end of mutual TLS, for requests and for other bytes; None: no
-            caller is asked.
-        said: the mode, where the workload has an identity.
+            caller is asked, and one that must be does not get in.
+        said: the mode, where it has a meaning for the workload.
     """
 
     mode: Mode = Mode.DISABLE
@@ -115,16 +118,30 @@ class Guard(Struct, frozen=True, kw_only=True):
     streams: tls.Server | None = None
     said: str = ""
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody gets in."""
+        return self.mode is Mode.STRICT and self.requests is None
+
 
 OPEN = Guard()
 """The guard of workloads without an identity."""
 
 
 def _guard(q: Query, inbound: ir.Inbound, port: int) -> Guard:
-    """What a port asks; 0: any that nothing names."""
+    """What a port asks; 0: any that nothing names.
+
+    Who has no identity cannot ask for one: its ports are open, and where that is forbidden they
+    take nothing (PLT3008).
+    """
+    found = q(security.decision, inbound.policies, port)
+    mode = found.mode
     if not inbound.certified:
-        return OPEN
-    mode = q(security.decision, inbound.policies, port).mode
+        if mode is not Mode.STRICT:
+            return OPEN
+        if found.by is not None:
+            q.report(_closed(found.by, inbound.namespace))
+        return Guard(mode=mode, said=mode.value)
     if mode is Mode.DISABLE:
         return Guard(said=mode.value)
     return Guard(
@@ -135,18 +152,28 @@ def _guard(q: Query, inbound: ir.Inbound, port: int) -> Guard:
     )
 
 
+def _closed(policy: Key, namespace: str) -> Diagnostic:
+    return Diagnostic(
+        code="PLT3008",
+        severity=Severity.WARNING,
+        subject=policy,
+        message=f"a workload in {namespace} is STRICT and its proxy has no identity: "
+        "nobody can call it",
+        hint="Run its proxy beside an agent that gives it one, or set the mode of its ports",
+    )
+
+
 def _inspected(port: ir.InboundPort, guard: Guard) -> bool:
     declared = port.protocol.is_http or port.protocol is ir.Protocol.AUTO
     return declared or guard.mode is not Mode.DISABLE
 
 
 def _catch_all(guard: Guard) -> tuple[ir.Chain, ...]:
-    hole = ir.TcpChain(stat_prefix=BLACK_HOLE, to=(ir.Weighted(cluster=BLACK_HOLE),))
     through = ir.TcpChain(stat_prefix=PASSTHROUGH, to=(ir.Weighted(cluster=PASSTHROUGH),))
     requests = _requests(PASSTHROUGH, PASSTHROUGH, "inbound|http|0", ":0", ir.Protocol.AUTO, ())
     names = ("virtualInbound-catchall-http", "virtualInbound", "virtualInbound-tls")
     trap = ir.Chain(
-        name="virtualInbound-blackhole", match=ir.ChainMatch(port=CAPTURE_PORT), action=hole
+        name="virtualInbound-blackhole", match=ir.ChainMatch(port=CAPTURE_PORT), action=_HOLE
     )
     return (trap, *_detected(names, None, guard, requests, through, ()))
 
@@ -185,6 +212,8 @@ def _chains(
     port: ir.InboundPort, name: str, number: int | None, guard: Guard
 ) -> tuple[ir.Chain, ...]:
     """The chains of a port; `number` is matched where a listener has several ports."""
+    if guard.closed:
+        return (_chain(name, ir.ChainMatch(port=number), _HOLE, port.origin),)
     if port.protocol is ir.Protocol.AUTO:
         names = (f"{name}-http", name, f"{name}-tls")
         return _detected(names, number, guard, requests(port), streams(port), port.origin)
@@ -213,6 +242,8 @@ def _detected(
 ) -> tuple[ir.Chain, ...]:
     """The chains of what is told apart; `names`: of plain requests, plain bytes, other TLS."""
     http, raw, other = names
+    if guard.closed:
+        return (_chain(raw, ir.ChainMatch(port=number), _HOLE, origin),)
     found = []
     if guard.mode is not Mode.DISABLE:
         marked = ir.ChainMatch(port=number, transport=TLS, applications=security.HTTP_MARKS)

@@ -40,9 +40,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
             namespace=identity.namespace,
             interception=identity.interception,
             ports=inbound.accepted(q, identity, scope),
-            policies=security.in_force(q, identity.namespace, identity.labels)
-            if identity.certified
-            else (),
+            policies=security.in_force(q, identity.namespace, identity.labels),
             certified=identity.certified,
         )
     view = ir.View(
