@@ -19,6 +19,7 @@ from plait.config.ports import Change, Fault
 from plait.serve import callers, identity
 from plait.serve.api import bodies, paths, protobuf, selectors
 from plait.serve.api.status import StatusError
+from plait.serve.ca.spiffe import Identity
 from plait.xds import protos
 from plait.xds.resource import CLUSTER
 from plait.xds.wire import Malformed, Reader, read_delta, read_state
@@ -87,9 +88,7 @@ def test_every_node_is_somebody(data: bytes):
 
     found = identity.parse(node)
 
-    callers.refusal(
-        callers.Caller(trust_domain="a", namespace="b", service_account="c"), found, "a"
-    )
+    callers.refusal(Identity(trust_domain="a", namespace="b", account="c"), found, ("a",))
 
 
 @MANY

@@ -7,10 +7,11 @@ import itertools
 import pytest
 
 from plait.serve import identity
-from plait.serve.callers import Caller, caller, refusal
+from plait.serve.ca.spiffe import Identity
+from plait.serve.callers import caller, refusal
 from tests.support.xds_client import node
 
-WEB = Caller(trust_domain="cluster.local", namespace="demo", service_account="web")
+WEB = Identity(trust_domain="cluster.local", namespace="demo", account="web")
 ID = "sidecar~10.0.0.1~web-1.demo~demo.svc.cluster.local"
 
 
@@ -18,7 +19,8 @@ ID = "sidecar~10.0.0.1~web-1.demo~demo.svc.cluster.local"
     ("names", "found"),
     [
         ([b"spiffe://cluster.local/ns/demo/sa/web"], WEB),
-        ([b"web.demo.svc", b"spiffe://cluster.local/ns/demo/sa/web"], WEB),
+        ([b"https://web.demo", b"spiffe://cluster.local/ns/demo/sa/web"], None),
+        ([b"spiffe://cluster.local/ns/-/sa/web"], None),
         ([], None),
         ([b"web.demo.svc"], None),
         ([b"spiffe://cluster.local/ns/demo/sa/web", b"spiffe://cluster.local/ns/x/sa/y"], None),
@@ -31,7 +33,9 @@ ID = "sidecar~10.0.0.1~web-1.demo~demo.svc.cluster.local"
         ([b"spiffe://cluster.local/ns/demo/sa/we\xffb"], None),
     ],
 )
-def test_a_caller_is_the_one_spiffe_id_of_its_certificate(names: list[bytes], found: Caller | None):
+def test_a_caller_is_the_one_spiffe_id_of_its_certificate(
+    names: list[bytes], found: Identity | None
+):
     assert caller(names) == found
 
 
@@ -53,11 +57,15 @@ def test_a_caller_is_the_one_spiffe_id_of_its_certificate(names: list[bytes], fo
     ids=itertools.count(),
 )
 def test_a_caller_may_be_a_node_of_its_namespace_and_account(claimed: object, word: str):
-    why = refusal(WEB, identity.parse(claimed), "cluster.local")
+    why = refusal(WEB, identity.parse(claimed), ("cluster.local",))
 
     assert (why == "") == (word == "")
     assert word in why
 
 
 def test_the_same_names_in_another_trust_domain_are_somebody_else():
-    assert "another trust domain" in refusal(WEB, identity.parse(node(ID)), "other.example")
+    assert "another trust domain" in refusal(WEB, identity.parse(node(ID)), ("other.example",))
+
+
+def test_a_former_trust_domain_is_as_good_as_the_meshs():
+    assert refusal(WEB, identity.parse(node(ID)), ("other.example", "cluster.local")) == ""

@@ -72,6 +72,17 @@ def test_a_member_is_served_as_what_its_certificate_says():
     run(story)
 
 
+def test_a_member_of_a_former_trust_domain_is_served_until_it_is_renewed():
+    async def story() -> None:
+        authority = Authority(trust_domain="mesh.example")
+        authority.aliases = ("cluster.local",)
+        async with mutual(authority) as (_, address, _):
+            key = credentials(authority.root(), authority.client(OURS))
+            assert await outcome(address, key, node(NAMESPACE="demo")) is None
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     "claimed",
     [
@@ -139,8 +150,13 @@ def test_who_shows_no_certificate_of_the_mesh_does_not_get_in():
                 key = credentials(authority.root(), pair)
                 found = await outcome(address, key, node(NAMESPACE="demo"))
                 assert found is grpc.StatusCode.UNAVAILABLE
-            for uris in ((), (OURS, spiffe("bank")), (spiffe("demo", domain="else.where"),)):
-                key = credentials(authority.root(), authority.client(*uris))
+            for uris, dns in (
+                ((), ()),
+                ((OURS, spiffe("bank")), ()),
+                ((spiffe("demo", domain="else.where"),), ()),
+                ((), (OURS,)),
+            ):
+                key = credentials(authority.root(), authority.client(*uris, dns=dns))
                 found = await outcome(address, key, node(NAMESPACE="demo"))
                 assert found is grpc.StatusCode.PERMISSION_DENIED
             assert plane.ads.proxies() == ()

@@ -26,6 +26,7 @@ class Authority:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.domain = trust_domain
         self.more: list[str] = []
+        self.aliases: tuple[str, ...] = ()
         self.given = 0
         subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
         usage = x509.KeyUsage(
@@ -49,8 +50,8 @@ class Authority:
         )
         self.intermediates: tuple[str, ...] = ()
 
-    def trust_domain(self) -> str:
-        return self.domain
+    def trust_domains(self) -> tuple[str, ...]:
+        return (self.domain, *self.aliases)
 
     def root(self) -> str:
         return self.certificate.public_bytes(PEM).decode()
@@ -62,10 +63,11 @@ class Authority:
         self.given += 1
         return signing.server_certificate(self, names, WallClock().now())
 
-    def client(self, *uris: str, expired: bool = False) -> Pair:
-        """A certificate with these URIs, as a client shows it."""
+    def client(self, *uris: str, dns: Sequence[str] = (), expired: bool = False) -> Pair:
+        """A certificate with these URIs and DNS names, as a client shows it."""
         key = ec.generate_private_key(ec.SECP256R1())
-        sans = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(one) for one in uris])
+        names = (*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, dns))
+        sans = x509.SubjectAlternativeName(names)
         made = (
             self._builder(x509.Name([]), self.certificate.subject, key, expired=expired)
             .add_extension(sans, critical=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from plait.config.store import Store
 from plait.mesh import ir
 from plait.mesh.placement import placement
 from plait.serve import callers
+from plait.serve.ca.spiffe import Identity
 from plait.serve.doors import Certificates, Door, Shown
 from plait.serve.feeds import Hub, Plan
 from plait.serve.identity import Node
@@ -130,11 +131,11 @@ class Ads:
         credentials = shown.credentials(is_for_members=door.is_for_members)
         return server, [bind(server, address, credentials) for address in door.addresses]
 
-    def check(self, who: callers.Caller, trust_domain: str) -> Check:
+    def check(self, who: Identity, trust_domains: Collection[str]) -> Check:
         """The look at what a client claims that has shown a certificate."""
 
         def check(node: Node) -> str:
-            why = callers.refusal(who, node, trust_domain)
+            why = callers.refusal(who, node, trust_domains)
             if why and why not in self._told:
                 self._told[why] = None
                 _log.warning("stream refused", proxy=node.id[:200], error=why)
@@ -302,12 +303,12 @@ def _handler(ads: Ads, certificates: Certificates | None, *, delta: bool) -> Any
     async def converse(_: Any, context: Any) -> None:
         check = None
         if certificates is not None:
-            who = callers.caller(context.auth_context().get("x509_subject_alternative_name", ()))
+            who = callers.caller(context.auth_context().get("peer_uri", ()))
             if who is None:
-                told = "the certificate has not one SPIFFE id, as those of the mesh have"
+                told = "the certificate has not one URI, a SPIFFE id, as those of the mesh have"
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, told)
                 return
-            check = ads.check(who, certificates.trust_domain())
+            check = ads.check(who, certificates.trust_domains())
         link = _Link()
         async with ads.session(link, delta=delta, check=check) as session:
             await _converse(session, link, context)

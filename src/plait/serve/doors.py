@@ -39,8 +39,8 @@ class Pair(Struct, frozen=True, kw_only=True):
 class Certificates(Protocol):
     """The mesh's own certificate authority, as its doors see it.  Nothing here takes long."""
 
-    def trust_domain(self) -> str:
-        """That of the identities which the authority gives."""
+    def trust_domains(self) -> tuple[str, ...]:
+        """That of the identities which the authority gives, then its aliases."""
         ...
 
     def roots(self) -> str:

@@ -213,6 +213,11 @@ class CertificateAuthority:
         """Whom the mesh trusts."""
         return TrustBundle(trust_domain=self._domain(), roots=self.roots.trusted)
 
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """That of the identities which are given, then those that are taken for it."""
+        return self._store.engine.get(trust.domains)
+
     def waits(self) -> tuple[Wait, ...]:
         """Whom the rotation waits for."""
         state, now = self.roots.state, self._clock.now()

@@ -17,9 +17,9 @@ class Serving:
         self._ca = ca
         self._clock = clock
 
-    def trust_domain(self) -> str:
-        """That of the mesh."""
-        return self._ca.bundle.trust_domain
+    def trust_domains(self) -> tuple[str, ...]:
+        """That of the mesh, then its aliases."""
+        return self._ca.trust_domains
 
     def roots(self) -> str:
         """In PEM, those that the mesh trusts."""
