@@ -10,6 +10,7 @@ import pytest
 
 from plait.base.errors import AuthorityError, RefusedError, UnknownCallerError
 from plait.serve.ca import plugged, rotation
+from plait.serve.ca.keyring import Keyring
 from plait.serve.ca.ledger import Entry, Ledger
 from plait.serve.ca.roots import Roots
 from plait.serve.ca.rotation import Evidence, Phase
@@ -135,6 +136,27 @@ def test_an_aborted_rotation_leaves_the_old_root_and_no_other_key(tmp_path: Path
 
     assert before == roots.trusted == opened(tmp_path).trusted
     assert len(list(tmp_path.glob("*.key"))) == 1
+
+
+@pytest.mark.parametrize("ending", ["dropped", "aborted"])
+def test_a_key_is_destroyed_at_the_next_start_if_somebody_was_killed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+):
+    roots = opened(tmp_path)
+    roots.rotate(DOMAIN, NOW, force=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Keyring, "destroy", lambda *_: None)
+        if ending == "aborted":
+            roots.move(roots.state, *rotation.aborted(roots.state, NOW))
+        while roots.state.phase is not Phase.STEADY:
+            turned(roots)
+
+    again = opened(tmp_path)
+
+    assert again.trusted == roots.trusted
+    [kept] = tmp_path.glob("*.crt")
+    assert kept.read_text() == again.signer.root
+    assert [one.stem for one in tmp_path.glob("*.key")] == [kept.stem]
 
 
 def test_a_decision_about_an_earlier_state_changes_nothing(tmp_path: Path):

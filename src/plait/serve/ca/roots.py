@@ -72,6 +72,14 @@ class Roots:
         state = kept.state if kept else None
         wanted = self._plug(now) if self.source else self._own(state, trust_domain, now)
         self._keep(self._settled(state or State(signing=wanted, since=now), wanted, now))
+        if kept is not None:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Destroy keys of roots that are given up, or never were: somebody was killed meanwhile."""
+        for root in self._signers.keys() - {self.state.signing, *self.state.trusted}:
+            self._keyring.destroy(root)
+            del self._signers[root]
 
     def look(self, now: float) -> None:
         """Take what changed in the files of the user's own authority, once they stand still.
