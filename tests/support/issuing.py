@@ -56,23 +56,30 @@ class Authority:
         above: Authority | None = None,
         *,
         now: datetime | None = None,
+        begins: timedelta = -DAY,
         ends: timedelta = 10 * DAY,
         ca: bool = True,
+        usage: x509.KeyUsage | None = None,
+        key: Key | None = None,
     ) -> None:
-        self.key = private()
+        self.key = key or private()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = above.certificate.subject if above else subject
         now = now or datetime.now(UTC)
-        self.certificate: x509.Certificate = (
+        builder = (
             x509.CertificateBuilder(
                 subject_name=subject, issuer_name=issuer, public_key=self.key.public_key()
             )
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
+            .not_valid_before(now + begins)
             .not_valid_after(now + ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(above.key if above else self.key, hashes.SHA256())
+        )
+        if usage is not None:
+            builder = builder.add_extension(usage, critical=True)
+        self.certificate: x509.Certificate = builder.sign(
+            above.key if above else self.key, hashes.SHA256()
         )
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 

@@ -40,14 +40,14 @@ def broken_key(key: bytes, certificate: bytes) -> str:
         return "is protected by a password, and nobody could give it"
     except (ValueError, UnsupportedAlgorithm):
         return "is not a private key in PEM"
-    if problem := _unknown(found):
+    if problem := unusable(found):
         return problem
     first = x509.load_pem_x509_certificates(certificate)[0]
     return "" if first.public_key() == found.public_key() else "does not fit the certificate"
 
 
-def _unknown(found: Any) -> str:
-    """Why Envoy cannot use a key, whatever the certificate; empty: it can."""
+def unusable(found: Any) -> str:
+    """Why Envoy cannot use a private key, as ``is not …``; empty: it can."""
     match found:
         case rsa.RSAPrivateKey():
             if found.key_size < _SHORTEST:

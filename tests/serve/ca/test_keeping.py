@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import stat
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from plait.base.errors import AuthorityError, RefusedError, UnknownCallerError
-from plait.serve.ca import plugged, rotation
+from plait.serve.ca import authority, plugged, rotation
 from plait.serve.ca.keyring import Keyring
 from plait.serve.ca.ledger import Entry, Ledger
 from plait.serve.ca.roots import Roots
@@ -37,11 +39,9 @@ def turned(roots: Roots) -> None:
 def authorities(
     name: str = "root",
     above: Authority | None = None,
-    *,
-    ends: timedelta = 10 * DAY,
-    ca: bool = True,
+    **more: Any,
 ) -> Authority:
-    return Authority(name, above, now=datetime.fromtimestamp(NOW, UTC), ends=ends, ca=ca)
+    return Authority(name, above, now=datetime.fromtimestamp(NOW, UTC), **more)
 
 
 # Roots of our own making
@@ -266,6 +266,15 @@ def test_others_in_the_file_of_roots_are_trusted_as_well(tmp_path: Path):
     assert (one.pem, two.pem) == opened(tmp_path / "ca", tmp_path / "own").trusted
 
 
+UNFIT: dict[str, dict[str, Any]] = {
+    "leaf": {"ca": False},
+    "expired": {"ends": -0.5 * DAY},
+    "early": {"begins": 0.5 * DAY},
+    "usage": {"usage": authority._usage(signs=False)},
+    "curve": {"key": ec.generate_private_key(ec.SECP256K1())},
+}
+
+
 def broken(directory: Path, how: str) -> None:
     other = authorities("other")
     match how:
@@ -277,10 +286,12 @@ def broken(directory: Path, how: str) -> None:
             (directory / "ca-key.pem").write_bytes(text(other.key))
         case "chain":
             (directory / "root-cert.pem").write_text(other.pem)
-        case "leaf":
-            plug(directory, authorities("leaf", ca=False))
-        case "expired":
-            plug(directory, authorities("expired", ends=-0.5 * DAY))
+        case name if name in UNFIT:
+            plug(directory, authorities(name, **UNFIT[name]))
+        case "between":
+            root = authorities("root")
+            between = authorities("between", root, ends=-0.5 * DAY)
+            plug(directory, authorities("signer", between), between, root)
         case _:
             raise ValueError(how)
 
@@ -292,6 +303,10 @@ BROKEN = {
     "chain": "cert-chain.pem does not lead",
     "leaf": "ca-cert.pem is not the certificate of an authority",
     "expired": "ca-cert.pem has expired",
+    "early": "ca-cert.pem is not valid yet",
+    "usage": "ca-cert.pem is for no signing",
+    "curve": "ca-key.pem is on a curve that Envoy does not know",
+    "between": "cert-chain.pem has expired",
 }
 
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from msgspec import Struct
 
 from plait.base.errors import AuthorityError
+from plait.config.certificates import unusable
 from plait.serve.ca import authority
 from plait.serve.ca.authority import Key, Signer
 from plait.serve.ca.rotation import State
@@ -173,8 +174,9 @@ def key(data: bytes, path: Path) -> Key:
         found = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:  # the words of the error may hold parts of the file
         raise AuthorityError(f"{path} holds no private key in PEM without a password") from error
-    if not isinstance(found, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise AuthorityError(f"the key in {path} must be an elliptic or an RSA key")
+    problem = unusable(found)
+    if problem or not isinstance(found, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise AuthorityError(f"the key in {path} {problem}: nobody would trust what it signs")
     return found
 
 

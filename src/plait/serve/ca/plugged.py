@@ -55,6 +55,8 @@ def read(directory: Path, now: float) -> Plugged:
     roots = _certificates(directory / ROOT)
     between = _certificates(directory / CHAIN) if (directory / CHAIN).exists() else ()
     intermediates, root = _path(signing, between, roots, directory)
+    for one in intermediates[1:]:
+        _check(one, directory / CHAIN, now)
     _check(root, directory / ROOT, now)
     signer = Signer(
         certificate=signing,
@@ -116,8 +118,21 @@ def _check(certificate: x509.Certificate, path: Path, now: float) -> None:
         is_authority = False
     if not is_authority:
         raise AuthorityError(f"{path} is not the certificate of an authority (CA:TRUE)")
+    if not _may_sign(certificate):
+        raise AuthorityError(f"the certificate in {path} is for no signing (keyUsage keyCertSign)")
+    if authority.beginning(certificate) > now:
+        raise AuthorityError(f"the certificate in {path} is not valid yet: put it there later")
     if authority.expiry(certificate) <= now:
         raise AuthorityError(f"the certificate in {path} has expired: put a new one there")
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    """Whether it may sign certificates; one that does not say what it is for may."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return usage.key_cert_sign
 
 
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
