@@ -12,10 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plait.base.errors import AuthorityError, BadRequestError
+from plait.config import validate_tls
 from plait.serve.ca import authority, spiffe
 from plait.serve.ca.spiffe import Identity
 from tests.support import scale
@@ -28,7 +29,8 @@ KEY = private()
 SIGNED = csr([uri(ME)], KEY)
 MANY = scale.count(50, 1000)
 NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
-IDENTITY = st.builds(Identity, trust_domain=NAME, namespace=NAME, account=NAME).map(str)
+DOMAIN = st.from_regex(r"[a-z0-9]([-a-z0-9_.]{0,20}[a-z0-9])?", fullmatch=True)
+IDENTITY = st.builds(Identity, trust_domain=DOMAIN, namespace=NAME, account=NAME).map(str)
 FOREIGN = st.one_of(
     IDENTITY.filter(lambda name: name != ME).map(uri),
     NAME.map(x509.DNSName),
@@ -48,6 +50,15 @@ def test_a_certificate_names_exactly_the_identity_that_was_attested(identity, is
 
     assert [uri(identity)] == names(found.chain[0])
     assert identity == str(spiffe.parse(identity))
+
+
+@example("my_mesh.example")
+@given(DOMAIN)
+def test_every_trust_domain_that_may_be_set_has_identities(domain: str):
+    identity = Identity(trust_domain=domain, namespace="demo", account="web")
+
+    assert not list(validate_tls.trust_domain(domain, ()))
+    assert spiffe.parse(str(identity)) == identity
 
 
 @settings(max_examples=MANY, deadline=None)

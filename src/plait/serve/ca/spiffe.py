@@ -8,7 +8,8 @@ from typing import Final
 from msgspec import Struct
 
 _NAME: Final = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
-_FORM: Final = re.compile(f"spiffe://({_NAME})/ns/({_NAME})/sa/({_NAME})")
+_DOMAIN: Final = r"[a-z0-9](?:[-a-z0-9_.]{0,253}[a-z0-9])?"  # as `config.validate_tls` takes it
+_FORM: Final = re.compile(f"spiffe://({_DOMAIN})/ns/({_NAME})/sa/({_NAME})")
 
 
 class Identity(Struct, frozen=True, kw_only=True):
