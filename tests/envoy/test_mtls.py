@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import istio
+from tests.support.envoy import eventually
 from tests.support.netns import needs_root
 from tests.support.secured import SPIFFE, Secured, secured
 
@@ -102,6 +103,28 @@ def test_a_server_with_another_identity_is_not_called(world: Secured):
     finally:
         world.plane.apply(*world.objects())
     assert world.come_to("web", ALL_OK)
+
+
+def test_a_server_with_a_certificate_of_a_former_trust_domain_is_called(world: Secured):
+    """As while a mesh goes over to another trust domain, until all have been renewed."""
+    world.mode("STRICT")
+    former = f"{SPIFFE}/server".replace("cluster.local", "old.example")
+    server = world.secrets["server"]
+    assert world.come_to("web", ALL_OK)
+
+    def shown() -> bool:
+        told = world.headers("web", "http", {}).get("x-forwarded-client-cert", "")
+        return f"By={former};" in told
+
+    server.certificate("default", world.mesh.issue(former))
+    try:
+        world.mode("PERMISSIVE")  # ends connections of before
+        world.mode("STRICT")
+        eventually(shown, 20)
+        assert world.come_to("web", ALL_OK)
+    finally:
+        server.certificate("default", world.mesh.issue(f"{SPIFFE}/server"))
+        assert world.come_to("web", ALL_OK)
 
 
 def test_a_rule_that_asks_for_no_encryption_is_followed_and_one_that_asks_is_too(world: Secured):

@@ -133,6 +133,18 @@ def test_the_server_must_be_who_its_endpoints_say():
     assert found.tls.sni == f"outbound_.80_._.{HOST}"
 
 
+def test_a_server_may_still_have_a_certificate_of_a_former_trust_domain():
+    settings = MeshConfig(trust_domain="new", trust_domain_aliases=("cluster.local",))
+    found = cluster(Mesh(entry(), settings=settings))
+
+    assert found is not None
+    assert found.tls is not None
+    assert [one.value for one in found.tls.names] == [
+        "spiffe://new/ns/demo/sa/web",
+        "spiffe://cluster.local/ns/demo/sa/web",
+    ]
+
+
 @pytest.mark.parametrize(
     ("protocol", "offered"),
     [

@@ -94,10 +94,19 @@ def all_take_tls(q: Query, target: Target) -> bool:
 
 
 def identities(q: Query, host_id: ir.HostId) -> tuple[str, ...]:
-    """Who may serve a host: what a ServiceEntry says, else the identities of its endpoints."""
+    """Who may serve a host: what a ServiceEntry says, else the identities of its endpoints.
+
+    Each in all trust domains of the mesh: who has a certificate of a former one, which is an alias
+    now, keeps it until it is renewed (Istio's rule).
+    """
     said = q(host_query, host_id).identities
     found = {one.identity for one in q(endpoints.endpoints, host_id) if one.identity}
-    return said or tuple(sorted(found))
+    known = [f"spiffe://{one}/" for one in q(trust.domains)]
+    every: list[str] = []
+    for name in said or sorted(found):
+        begin = next((one for one in known if name.startswith(one)), "")
+        every += [one + name.removeprefix(begin) for one in known] if begin else [name]
+    return tuple(dict.fromkeys(every))
 
 
 def _mutual(q: Query, target: Target, written: ClientTLSSettings) -> tls.Client:
