@@ -7,10 +7,10 @@ import re
 import pytest
 
 from plait.config.mesh_config import MeshConfig
-from plait.mesh import clusters, inbound_listeners, ir, security, tls
+from plait.mesh import clusters, gateways, inbound_listeners, ir, secured, security, tls
 from plait.mesh.endpoints import endpoint_set
 from plait.mesh.security import Mode
-from tests.support.mesh import Mesh, key, service, stamp
+from tests.support.mesh import Mesh, gateway, key, service, stamp
 
 WEB = (("app", "web"),)
 HOST = "web.demo.svc.cluster.local"
@@ -244,6 +244,34 @@ spec:
         return group.endpoints[0].tls
 
     assert [takes(port) for port in (8080, 8081)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", tls.Name("spiffe://cluster.local/", is_prefix=True)),
+        (", subjectAltNames: [spiffe://x/ns/a/sa/b]", tls.Name("spiffe://x/ns/a/sa/b")),
+    ],
+)
+def test_a_gateway_that_asks_for_identities_takes_those_of_the_mesh(said: str, expected: tls.Name):
+    mesh = Mesh(f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 443, name: mesh, protocol: HTTPS}}
+    hosts: ["*"]
+    tls: {{mode: ISTIO_MUTUAL{said}}}
+""")
+    view = mesh.view(**gateway(), certified=True)
+    (server,) = mesh.engine.get(gateways.served, view)
+
+    end = mesh.engine.get(secured.end, view, server)
+
+    assert end is not None
+    assert end.names == (expected,)
 
 
 @pytest.mark.parametrize("port", ["http:8080", "tcp:8080", ":8080"])

@@ -10,7 +10,7 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.gateway import ServerTLSMode, ServerTLSSettings
 from plait.config.meta import Key
-from plait.mesh import credentials, extensions, gateways, ir, streams, tls, trust
+from plait.mesh import credentials, extensions, gateways, ir, security, streams, tls, trust
 from plait.mesh.streams import Stream
 
 _REQUESTS = ("h2", "http/1.1")  # ALPN, as Istio's gateways agree to
@@ -88,12 +88,15 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
 
 
 def identified(q: Query, server: gateways.Served) -> tls.Server:
-    """The end that shows the gateway's own identity and asks for the caller's."""
+    """The end that shows the gateway's own identity and asks for the caller's.
+
+    That must be one of the mesh, if nothing else is said: others may be under its roots as well.
+    """
     return tls.Server(
         certificates=(tls.IDENTITY,),
         roots=tls.ROOTS,
         requires=True,
-        names=_names(server.tls or ServerTLSSettings()),
+        names=_names(server.tls or ServerTLSSettings()) or q(security.trusted_names),
         applications=_REQUESTS if server.http else (),
         strength=q(trust.inside),
     )
