@@ -75,6 +75,18 @@ def test_a_port_may_ask_for_more_or_less_than_the_workload(world: Secured):
     assert world.come_to("wrong-ca", {**REFUSED, "http": "ok"})
 
 
+def test_a_port_that_no_host_has_asks_for_what_a_policy_says_of_it(world: Secured):
+    for all_, one, expected in (
+        ("PERMISSIVE", "UNSET", "ok"),
+        ("PERMISSIVE", "STRICT", "closed"),
+        ("STRICT", "UNSET", "closed"),
+        ("STRICT", "PERMISSIVE", "ok"),
+        ("STRICT", "DISABLE", "ok"),
+    ):
+        world.mode(all_, unnamed=one)
+        eventually(lambda: world.unnamed("plain") == expected, 20)  # noqa: B023
+
+
 @pytest.mark.parametrize("kind", ["http", "sniffed"])
 def test_the_server_learns_the_callers_identity_and_no_caller_can_forge_it(
     world: Secured, kind: str

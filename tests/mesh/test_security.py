@@ -293,6 +293,32 @@ def test_a_port_that_is_not_strict_stays_open_without_an_identity():
     assert sinks(listener(mesh)) == {"BlackHoleCluster", "inbound|8080||"}
 
 
+@pytest.mark.parametrize(
+    ("all_", "one", "plain", "identified"),
+    [
+        ("PERMISSIVE", "STRICT", False, True),
+        ("STRICT", "PERMISSIVE", True, True),
+        ("STRICT", "DISABLE", True, False),
+        ("PERMISSIVE", "UNSET", None, None),
+    ],
+)
+def test_a_policy_may_speak_of_ports_that_no_service_has(
+    all_: str, one: str, plain: bool | None, identified: bool | None
+):
+    ports = f'{{"9999": {{mode: {one}}}, "15006": {{mode: STRICT}}}}'
+    mesh = Mesh(
+        service("web", "http:8080"), policy("web", all_, selector=SELECTING, portLevelMtls=ports)
+    )
+    chains = [each for each in listener(mesh, certified=True).chains if each.match.port == 9999]
+    transports = [each.match.transport for each in chains]
+
+    assert plain is None or ("raw_buffer" in transports) == plain
+    assert identified is None or any(each.tls for each in chains) == identified
+    assert bool(chains) == (plain is not None)
+    assert all("InboundPassthroughCluster" in repr(each.action) for each in chains)
+    assert len({each.name for each in chains}) == len(chains)
+
+
 def test_who_is_strict_without_an_identity_is_told():
     mesh = Mesh(service("web", "http:8080"), policy("all", "STRICT"))
     inbound = mesh.placed(labels={"app": "web"}).inbound
@@ -302,9 +328,9 @@ def test_who_is_strict_without_an_identity_is_told():
     assert notes == ["PLT3008 PeerAuthentication demo/all"]
 
 
-def listener(mesh: Mesh) -> ir.Listener:
-    """How calls come in to the workload ``web``, whose proxy has no identity."""
-    inbound = mesh.placed(labels={"app": "web"}).inbound
+def listener(mesh: Mesh, *, certified: bool = False) -> ir.Listener:
+    """How calls come in to the workload ``web``."""
+    inbound = mesh.placed(labels={"app": "web"}, certified=certified).inbound
     found: ir.Listener = mesh.engine.get(inbound_listeners.listener, inbound, "virtualInbound")
     return found
 

@@ -28,6 +28,8 @@ from tests.support.sds import Secrets
 from tests.support.world import proxy
 
 SPIFFE = "spiffe://cluster.local/ns/default/sa"
+UNNAMED = 9085
+"""A port of the server, with requests, that no host has."""
 CLIENTS = ("web", "plain", "wrong-ca", "expired", "alien", "alias")
 MESH_CONFIG = """
 trustDomainAliases: [old.example]
@@ -87,7 +89,7 @@ class Secured:
         self.plane.apply(*self.objects(), wait=False)
         listening = (
             *("--http", "0.0.0.0:9080", "--http", "0.0.0.0:9083", "--grpc", "0.0.0.0:9081"),
-            *("--tcp", "0.0.0.0:9082", "--tcp", "0.0.0.0:9084"),
+            *("--tcp", "0.0.0.0:9082", "--tcp", "0.0.0.0:9084", "--http", f"0.0.0.0:{UNNAMED}"),
         )
         stack.enter_context(Backend("server", *listening, prefix=self.network.prefix("server")))
         self.secrets: dict[str, Secrets] = {}
@@ -120,7 +122,9 @@ class Secured:
         spec: dict[str, Any] = {"mtls": {"mode": mode}}
         if ports:
             spec["selector"] = {"matchLabels": {"app": "server"}}
-            numbers = {str(PORTS[name.replace("_", "-")][0]): m for name, m in ports.items()}
+            known = {name.replace("-", "_"): number for name, (number, _, _) in PORTS.items()}
+            known["unnamed"] = UNNAMED
+            numbers = {str(known[name]): m for name, m in ports.items()}
             spec["portLevelMtls"] = {number: {"mode": m} for number, m in numbers.items()}
         document = istio.document("PeerAuthentication", "server", spec)
         self.plane.apply({**document, "apiVersion": "security.istio.io/v1"})
@@ -133,6 +137,13 @@ class Secured:
         program = CALLS.format(root=str(ROOT), expression=expression)
         said = run(*self.network.prefix(client), sys.executable, "-c", program)
         found: dict[str, str] = json.loads(said)["headers"]
+        return found
+
+    def unnamed(self, client: str) -> str:
+        """How a request to the port ends that no host has: see `traffic.outcome`."""
+        target = f"{self.network.address('server')}:{UNNAMED}"
+        program = CALLS.format(root=str(ROOT), expression=f"traffic.outcome('http', {target!r})")
+        found: str = json.loads(run(*self.network.prefix(client), sys.executable, "-c", program))
         return found
 
     def come_to(self, client: str, expected: dict[str, str]) -> bool:

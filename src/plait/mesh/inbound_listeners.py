@@ -3,7 +3,8 @@
 The capture listener's chains, in Istio's order:
 
 1. what is sent to the capture port itself goes nowhere;
-2. ports that nothing names: requests, then other bytes, then TLS, each to where it was going;
+2. ports that nothing names, or a policy alone: requests, then other bytes, then TLS, each to where
+   it was going;
 3. the chains of each port that a host or the Sidecar names.
 
 Envoy picks a chain by destination port first and never goes back: a connection to a port that any
@@ -25,6 +26,8 @@ a plain caller that waits for the server's first word waits as long as `protocol
 
 from __future__ import annotations
 
+import itertools
+
 from msgspec import Struct, structs
 
 from plait.base.query import Query
@@ -40,6 +43,9 @@ RAW, TLS = "raw_buffer", "tls"
 PASSTHROUGH, BLACK_HOLE = "InboundPassthroughCluster", "BlackHoleCluster"
 
 _HOLE = ir.TcpChain(stat_prefix=BLACK_HOLE, to=(ir.Weighted(cluster=BLACK_HOLE),))
+_TRAP = ir.Chain(
+    name="virtualInbound-blackhole", match=ir.ChainMatch(port=CAPTURE_PORT), action=_HOLE
+)
 _MARKS = (*security.HTTP_MARKS, *security.BYTES_MARKS)
 
 RETRY = ir.Retry(attempts=2, on=("reset-before-request",), previous_hosts=False)
@@ -87,7 +93,9 @@ def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
     ports = tuple(port for port in inbound.ports if not _binds(port))
     guards = {port.number: _guard(q, inbound, port.number) for port in ports}
     declared = tuple(p.number for p in ports if not _inspected(p, guards[p.number]))
-    chains = tuple(chain for port in ports for chain in port_chains(port, guards[port.number]))
+    passed = {0} | (security.named_ports(q, inbound.policies) - guards.keys() - {CAPTURE_PORT})
+    through = tuple(_passed(number, _guard(q, inbound, number)) for number in sorted(passed))
+    chains = tuple(port_chains(port, guards[port.number]) for port in ports)
     return ir.Listener(
         name=CAPTURE,
         address=ANY_ADDRESS,
@@ -98,7 +106,7 @@ def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
         detect_timeout=q(telemetry.detection_timeout),
         inspect_tls=True,
         uninspected=declared,
-        chains=(*_catch_all(_guard(q, inbound, 0)), *chains),
+        chains=(_TRAP, *itertools.chain.from_iterable((*through, *chains))),
         access_log=q(telemetry.access_log),
         paths=q(telemetry.paths),
     )
@@ -168,14 +176,15 @@ def _inspected(port: ir.InboundPort, guard: Guard) -> bool:
     return declared or guard.mode is not Mode.DISABLE
 
 
-def _catch_all(guard: Guard) -> tuple[ir.Chain, ...]:
+def _passed(number: int, guard: Guard) -> tuple[ir.Chain, ...]:
+    """The chains of a port that only a policy names; 0: of all that nothing names."""
     through = ir.TcpChain(stat_prefix=PASSTHROUGH, to=(ir.Weighted(cluster=PASSTHROUGH),))
     requests = _requests(PASSTHROUGH, PASSTHROUGH, "inbound|http|0", ":0", ir.Protocol.AUTO, ())
     names = ("virtualInbound-catchall-http", "virtualInbound", "virtualInbound-tls")
-    trap = ir.Chain(
-        name="virtualInbound-blackhole", match=ir.ChainMatch(port=CAPTURE_PORT), action=_HOLE
-    )
-    return (trap, *_detected(names, None, guard, requests, through, ()))
+    if number:
+        name = f"{ANY_ADDRESS}_{number}"
+        names = (f"{name}-http", name, f"{name}-tls")
+    return _detected(names, number or None, guard, requests, through, ())
 
 
 def port_chains(port: ir.InboundPort, guard: Guard = OPEN) -> tuple[ir.Chain, ...]:

@@ -124,6 +124,12 @@ def decision(q: Query, policies: tuple[Key, ...], port: int) -> Decision:
     return Decision()
 
 
+def named_ports(q: Query, policies: tuple[Key, ...]) -> frozenset[int]:
+    """The ports of workloads that one of these policies says something of."""
+    found = [one for key in policies if (one := q(policy, key)) is not None]
+    return frozenset(port for one in found for port, mode in one.ports if mode is not None)
+
+
 def takes_tls(
     q: Query,
     namespace: str,
