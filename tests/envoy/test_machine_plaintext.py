@@ -25,7 +25,7 @@ def world() -> Iterator[Machine]:
         labels["sidecar.istio.io/inject"] = "false"
         found.write(
             "mesh",
-            service("reviews", http=9080, tcp=9082),
+            service("reviews", http=9080, tcp=9082),  # none has 9081
             found.backend("reviews"),
             found.backend("web"),
             outside,
@@ -44,7 +44,8 @@ def ports(world: Machine) -> dict[int, dict[str, Any]]:
 
 
 def callers(world: Machine, port: int) -> list[str]:
-    return [one["name"].rpartition("/")[2][:10] for one in ports(world)[port]["callers"]]
+    found = ports(world).get(port, {"callers": []})
+    return [one["name"].rpartition("/")[2][:10] for one in found["callers"]]
 
 
 def strict(world: Machine) -> str:
@@ -60,14 +61,17 @@ def test_who_calls_in_plain_text_is_told_and_holds_back_strict(world: Machine):
 
     assert world.call(get, app="outside") == "200"
     assert world.call(f"traffic.tcp_talk('{address}:9082')[-5:]", app="outside") == "b'ping\\n'"
-    eventually(lambda: callers(world, 9080) and callers(world, 9082), 15, "it is told")
+    world.call(f"traffic.tcp_talk('{address}:9081')", app="outside")
+    all_ = (9080, 9081, 9082)
+    eventually(lambda: all(callers(world, one) for one in all_), 15, "it is told")
     stopped = world.run("mtls", "strict", "--quiet", "120", ok=False)
 
     assert {one["mode"] for one in first.values()} == {"PERMISSIVE"}
     assert [one["callers"] for one in first.values()] == [[], []]
-    assert callers(world, 9080) == callers(world, 9082) == ["outside-v1"]
+    assert [callers(world, one) for one in all_] == [["outside-v1"]] * 3
     assert "somebody calls in plain text; nothing is changed" in stopped
-    assert "default/reviews-v1:9080: default/outside-v1" in stopped
+    for one in all_:
+        assert f"default/reviews-v1:{one}: default/outside-v1" in stopped
     assert "outside-v1" in world.run("mtls")
 
     said = eventually(lambda: strict(world), 30, "nobody has called for two seconds")

@@ -319,6 +319,18 @@ def test_a_policy_may_speak_of_ports_that_no_service_has(
     assert len({each.name for each in chains}) == len(chains)
 
 
+def test_plain_calls_are_told_of_wherever_an_identity_could_be_asked_for():
+    ports = '{"9999": {mode: PERMISSIVE}}'
+    mesh = Mesh(
+        service("web", "http:8080"),
+        policy("web", "PERMISSIVE", selector=SELECTING, portLevelMtls=ports),
+    )
+    chains = listener(mesh, certified=True).chains
+
+    assert {one.match.port for one in chains if one.told} == {None, 8080, 9999}
+    assert {one.match.transport for one in chains if one.told} == {"raw_buffer"}
+
+
 def test_who_is_strict_without_an_identity_is_told():
     mesh = Mesh(service("web", "http:8080"), policy("all", "STRICT"))
     inbound = mesh.placed(labels={"app": "web"}).inbound

@@ -184,26 +184,28 @@ def _passed(number: int, guard: Guard) -> tuple[ir.Chain, ...]:
     if number:
         name = f"{ANY_ADDRESS}_{number}"
         names = (f"{name}-http", name, f"{name}-tls")
-    return _detected(names, number or None, guard, requests, through, ())
+    return _noted(_detected(names, number or None, guard, requests, through, ()), guard)
 
 
 def port_chains(port: ir.InboundPort, guard: Guard = OPEN) -> tuple[ir.Chain, ...]:
     """The chains of a captured port."""
-    found = _chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard)
-    return tuple(_noted(chain, guard) for chain in found)
+    return _noted(_chains(port, f"{ANY_ADDRESS}_{port.number}", port.number, guard), guard)
 
 
-def _noted(chain: ir.Chain, guard: Guard) -> ir.Chain:
-    """The chain with what people are to know of it."""
-    told = guard.mode is Mode.PERMISSIVE and chain.match.transport == RAW
-    return structs.replace(chain, asks=guard.said, told=told)
+def _noted(chains: tuple[ir.Chain, ...], guard: Guard) -> tuple[ir.Chain, ...]:
+    """The chains with what people are to know of them."""
+    told = guard.mode is Mode.PERMISSIVE
+    return tuple(
+        structs.replace(chain, asks=guard.said, told=told and chain.match.transport == RAW)
+        for chain in chains
+    )
 
 
 def _bound_chains(port: ir.InboundPort, guard: Guard) -> tuple[ir.Chain, ...]:
     """Those of a listener of its own; where it takes nothing but bytes it need not look."""
     name = listener_name(port)
     if guard.mode is not Mode.DISABLE:
-        return _chains(port, name, None, guard)
+        return _noted(_chains(port, name, None, guard), guard)
     everything = ir.ChainMatch()
     if port.protocol is not ir.Protocol.AUTO:
         return (_chain(name, everything, _action(port), port.origin),)

@@ -88,6 +88,8 @@ def _pod(node: str, namespace: str) -> Key:
 
 def _note(place: Place, pod: Key) -> PlainCallers | None:
     proxy = places.identifier(pod.namespace, pod.name)
+    if not places.is_identifier(proxy):  # a node's id may be anything
+        return None
     return places.read(place.plaintext(proxy), PlainCallers)
 
 
