@@ -15,8 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from plait.base import place as places
-from plait.base import seal
+from plait.base import private, seal
 from plait.xds import wire
 from plait.xds.channel import NONE, Topic, Want
 from plait.xds.resource import CLUSTER, ENDPOINTS, Child, Resource, leaf
@@ -128,7 +127,7 @@ class Cache:
         }
         name, sealed = seal.Keys.of(self._key).close(msgspec.msgpack.encode(types), _PLACE)
         file = _File(key=name, sealed=sealed)
-        places.write_secret(self._path, msgspec.msgpack.encode(file))
+        private.write(self._path, msgspec.msgpack.encode(file), lasting=False)
 
     def _read(self) -> _Types:
         """What the file keeps.

@@ -21,7 +21,7 @@ from plait.agent import identity as identities
 from plait.agent.identity import Identity, State, UnfitError, Wait
 from plait.agent.secrets import IDENTITY, Secrets
 from plait.agent.upstream import Door, signed
-from plait.base import place as places
+from plait.base import private
 from plait.base.clock import Clock
 from plait.xds import certificates, keys
 from plait.xds.wire import Malformed
@@ -195,7 +195,7 @@ class Renewal:
 
     def _keep(self, found: Identity) -> None:
         try:
-            places.write_secret(self._file, msgspec.json.encode(found))
+            private.write(self._file, msgspec.json.encode(found), lasting=False)
         except OSError as error:
             _log.warning("identity not kept", path=str(self._file), error=str(error))
 

@@ -247,20 +247,6 @@ def write(path: Path, note: Struct) -> None:
     os.replace(fresh, path)
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    """Write what no other user may read; whoever reads finds the old file or the new one, whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    # Where somebody else may write to the directory, a link that he put there is not followed.
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-    os.replace(fresh, path)
-
-
 def read(path: Path, cls: type[S]) -> S | None:
     """Read a note; None: there is none, or it is not whole."""
     with contextlib.suppress(OSError, msgspec.DecodeError):

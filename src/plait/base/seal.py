@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from plait.base import private
 from plait.base.digest import digest
 
 _BITS: Final = 256
@@ -89,9 +90,5 @@ def _added(file: Path) -> bytes:
         lines.write(f"\n{key.hex()}\n".encode() if lines.tell() else f"{key.hex()}\n".encode())
         lines.flush()
         os.fsync(lines.fileno())
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    private.sync(file.parent)
     return key

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwk, jwt
 
+from plait.base import private
 from plait.base.clock import ManualClock, WallClock
 from plait.base.errors import SettingsError
 from plait.config import catalog
 from plait.serve.api import lock as locks
-from plait.serve.api import tokens as kept
 from plait.serve.api.access import Role, User
 from plait.serve.api.lock import Lock, from_files
 from plait.serve.api.tokens import TokenError, Tokens
@@ -231,14 +231,14 @@ def test_of_two_tokens_that_are_revoked_at_once_none_is_good(
 ):
     tokens = Tokens(tmp_path, ManualClock())
     given = [tokens.issue(VIEWER, 60) for _ in range(2)]
-    both, write = threading.Barrier(2), kept._write
+    both, write = threading.Barrier(2), private.write
 
-    def slow(path: Path, data: bytes) -> None:
+    def slow(path: Path, data: bytes, *, lasting: bool) -> None:
         with suppress(threading.BrokenBarrierError):  # the other waits for its turn
             both.wait(0.2)
-        write(path, data)
+        write(path, data, lasting=lasting)
 
-    monkeypatch.setattr(kept, "_write", slow)
+    monkeypatch.setattr(private, "write", slow)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(tokens.revoke, [identifier for _, identifier, _ in given]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import threading
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from joserfc import jwk, jwt
 from joserfc.errors import JoseError
 from msgspec import Struct
 
+from plait.base import private
 from plait.base.clock import Clock
 from plait.base.errors import PlaitError, SettingsError
 from plait.serve.api.access import Role, User
@@ -110,7 +110,7 @@ class Tokens:
             now = int(self._clock.now())
             kept = {name: end for name, end in self._revoked.items() if end > now}
             kept[identifier] = now + LONGEST
-            _write(self._revoked_file, json.dumps(kept).encode())
+            private.write(self._revoked_file, json.dumps(kept).encode(), lasting=True)
             self._revoked = kept
 
     def left(self, grant: Grant) -> float:
@@ -148,14 +148,12 @@ def _key(path: Path) -> jwk.ECKey:
     """The key in a file; a new one where there is none."""
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
-        _write(
-            path,
-            made.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+        text = made.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
+        private.write(path, text, lasting=True)
     return jwk.ECKey.import_key(path.read_text())
 
 
@@ -163,15 +161,3 @@ def _revoked(path: Path) -> dict[str, int]:
     with contextlib.suppress(FileNotFoundError):
         return {str(name): int(end) for name, end in json.loads(path.read_text()).items()}
     return {}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put a file in its place, for our own user alone: whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from msgspec import Struct
 
+from plait.base import private
 from plait.base.errors import AuthorityError
 from plait.config.certificates import unusable
 from plait.serve.ca import authority
@@ -135,20 +136,8 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         AuthorityError: it cannot be written.
     """
-    fresh = path.with_name(f".{path.name}.new")
     with _told(path):
-        fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        private.write(path, data, lasting=True)
 
 
 def read(path: Path) -> bytes:
