@@ -177,8 +177,9 @@ def _lock(settings: Settings, store: Store, shown: Shown | None) -> Lock | None:
         return None
     tokens = Tokens(settings.data / "doors", store.clock)
     if settings.api_cert and settings.api_key:
-        return Lock(tokens, from_files(settings.api_cert, settings.api_key))
-    return Lock(tokens, lambda: shown.pair) if shown else None
+        pair = from_files(settings.api_cert, settings.api_key)
+        return Lock(tokens, pair, runs=settings.local)
+    return Lock(tokens, lambda: shown.pair, runs=settings.local) if shown else None
 
 
 async def _api(settings: Settings, backend: Backend, lock: Lock | None) -> None:

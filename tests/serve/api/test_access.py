@@ -14,7 +14,7 @@ RULES = "/apis/networking.istio.io/v1/namespaces"
 
 
 def may(user: User, method: str, path: str) -> bool:
-    return refusal(user, asked(method, path)) == ""
+    return refusal(user, asked(method, path), runs=False) == ""
 
 
 def asked(method: str, path: str):
@@ -91,4 +91,30 @@ def test_viewers_look_editors_write_in_their_namespaces_admins_do_all(
     ],
 )
 def test_a_refusal_is_in_kubernetes_words(method: str, path: str, words: str):
-    assert refusal(VIEWER, asked(method, path)).startswith(words)
+    assert refusal(VIEWER, asked(method, path), runs=False).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "free"),
+    [
+        ("POST", "/api/v1/namespaces/demo/pods", False),
+        ("PATCH", "/api/v1/namespaces/demo/pods/a", False),
+        ("POST", "/apis/apps/v1/namespaces/demo/deployments", False),
+        ("PUT", "/apis/apps/v1/namespaces/demo/deployments/a", False),
+        ("PATCH", "/apis/apps/v1/namespaces/demo/replicasets/a", False),
+        ("GET", "/apis/apps/v1/namespaces/demo/deployments/a", True),
+        ("PUT", "/apis/apps/v1/namespaces/demo/deployments/a/scale", True),
+        ("DELETE", "/api/v1/namespaces/demo/pods/a", True),
+        ("POST", "/api/v1/namespaces/demo/services", True),
+    ],
+)
+def test_where_pods_are_programs_of_the_machine_an_admin_alone_says_what_runs(
+    method: str, path: str, free: bool
+):
+    request = asked(method, path)
+
+    assert refusal(EDITOR, request, runs=False) == ""
+    why = refusal(EDITOR, request, runs=True)
+    assert (why == "") is free
+    assert free or "an admin alone may start" in why
+    assert refusal(ADMIN, request, runs=True) == refusal(LOCAL, request, runs=True) == ""

@@ -16,6 +16,7 @@ _VERBS: Final = {
     "PATCH": ("patch", "patch"),
     "DELETE": ("deletecollection", "delete"),
 }
+_PROGRAMS: Final = (("", "Pod"), ("apps", "Deployment"), ("apps", "ReplicaSet"))
 _CLOSED: Final = ("/plait/v1/pods", "/plait/v1/api-tokens")
 
 
@@ -68,13 +69,15 @@ def ask(method: str, path: str, target: Target | None, *, watch: bool) -> Ask:
     return Ask(verb=verb, path=path, target=target)
 
 
-def refusal(user: User, asked: Ask) -> str:
+def refusal(user: User, asked: Ask, *, runs: bool) -> str:
     """Why a user may not do that, in the words of Kubernetes; empty: they may.
 
     A viewer reads all but Secrets.  An editor also writes what is in some namespaces, and reads
-    the Secrets there.  An admin does everything.
+    the Secrets there.  An admin does everything.  Where Pods are programs of this machine (`runs`)
+    no editor may say what runs: it would run as our own user, who has every key.
     """
-    if user.role is Role.ADMIN or _may(user, asked):
+    is_program = runs and _starts_programs(asked)
+    if user.role is Role.ADMIN or (_may(user, asked) and not is_program):
         return ""
     who = f'User "{user.name}"'
     target = asked.target
@@ -85,10 +88,19 @@ def refusal(user: User, asked: Ask) -> str:
     name = f' "{target.name}"' if target.name else ""
     place = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
     full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    more = ": Pods are programs of this machine, which an admin alone may start"
     return (
         f'{full}{name} is forbidden: {who} cannot {asked.verb} resource "{resource}" '
-        f'in API group "{kind.group}" {place}'
+        f'in API group "{kind.group}" {place}{more if is_program else ""}'
     )
+
+
+def _starts_programs(asked: Ask) -> bool:
+    """Whether it says what runs in Pods; how many there are, and their end, says nothing of it."""
+    target = asked.target
+    if target is None or target.subresource or asked.verb not in ("create", "update", "patch"):
+        return False
+    return (target.kind.group, target.kind.kind) in _PROGRAMS
 
 
 def _may(user: User, asked: Ask) -> bool:

@@ -40,6 +40,7 @@ class Lock:
     Args:
         tokens: those that are taken.
         certificate: what is shown now; may read files.
+        runs: Pods are programs of this machine.
 
     Attributes:
         context: of new connections.
@@ -48,8 +49,11 @@ class Lock:
         SettingsError: there is no certificate that can be shown.
     """
 
-    def __init__(self, tokens: Tokens, certificate: Callable[[], Pair]) -> None:
+    def __init__(
+        self, tokens: Tokens, certificate: Callable[[], Pair], *, runs: bool = False
+    ) -> None:
         self.tokens = tokens
+        self._runs = runs
         self._certificate = certificate
         self._error = ""
         self._limits: dict[str, set[asyncio.Timeout]] = {}  # of open requests, by token
@@ -120,7 +124,7 @@ class Lock:
             _target(request),
             watch=paths.is_true(request.query, "watch"),
         )
-        why = access.refusal(user, asked)
+        why = access.refusal(user, asked, runs=self._runs)
         if why:
             target = asked.target
             details = status.details(target.kind, target.name) if target else {}
