@@ -266,6 +266,26 @@ def test_others_in_the_file_of_roots_are_trusted_as_well(tmp_path: Path):
     assert (one.pem, two.pem) == opened(tmp_path / "ca", tmp_path / "own").trusted
 
 
+def test_roots_that_cannot_be_kept_are_not_trusted_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one, two = authorities("one"), authorities("two")
+    plug(tmp_path / "own", one)
+    roots = opened(tmp_path / "ca", tmp_path / "own")
+    (tmp_path / "own" / "root-cert.pem").write_text(one.pem + two.pem)
+
+    def full(self: Keyring, kept: object) -> None:
+        raise AuthorityError("cannot use state.json: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Keyring, "keep", full)
+        looked(roots)
+        assert ((one.pem,), True) == (roots.trusted, "No space" in roots.problem)
+    looked(roots)
+
+    assert ((one.pem, two.pem), "") == (roots.trusted, roots.problem)
+
+
 UNFIT: dict[str, dict[str, Any]] = {
     "leaf": {"ca": False},
     "expired": {"ends": -0.5 * DAY},

@@ -29,12 +29,14 @@ class Roots:
 
     Attributes:
         state: of the rotation.
+        trusted: the roots that are, in PEM, the one that signs first; others read it meanwhile.
         source: directory of the user's own authority; None: the roots are of our own making.
         problem: why what is in `source` is not in force; empty: it is.
     """
 
     def __init__(self, directory: Path, source: Path | None) -> None:
         self.state = _NOTHING
+        self.trusted: tuple[str, ...] = ()
         self.source = source
         self.problem = ""
         self._keyring = Keyring(directory)
@@ -52,12 +54,6 @@ class Roots:
     def signer(self) -> Signer:
         """What certificates are signed with now."""
         return self._signers[self.state.signing]
-
-    @property
-    def trusted(self) -> tuple[str, ...]:
-        """The roots that are trusted, in PEM, the one that signs first."""
-        found = (*(self._roots[one] for one in self.state.trusted), *self._others)
-        return tuple(dict.fromkeys(found))
 
     def open(self, trust_domain: str, now: float) -> None:
         """Read what is kept, or begin with a new root.
@@ -205,6 +201,7 @@ class Roots:
         kept = {one: self._roots[one] for one in (state.signing, state.other) if one}
         self._keyring.keep(Kept(state=state, roots=kept))
         self.state, self._roots = state, kept
+        self.trusted = tuple(dict.fromkeys((*(kept[one] for one in state.trusted), *self._others)))
 
 
 def _pems(signers: dict[str, Signer]) -> dict[str, str]:
