@@ -69,3 +69,19 @@ def test_the_same_names_in_another_trust_domain_are_somebody_else():
 
 def test_a_former_trust_domain_is_as_good_as_the_meshs():
     assert refusal(WEB, identity.parse(node(ID)), ("other.example", "cluster.local")) == ""
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        node(ID, NAMESPACE="b" * 1_000_000),
+        node(ID, NAMESPACE="demo", SERVICE_ACCOUNT="b" * 1_000_000),
+        node("b" * 1_000_000, NAMESPACE="demo"),
+    ],
+    ids=["namespace", "account", "id"],
+)
+def test_a_refusal_shows_the_beginning_of_what_was_claimed(claimed: object):
+    why = refusal(WEB, identity.parse(claimed), ("cluster.local",))
+
+    assert "bbb" in why
+    assert len(why) < 500

@@ -89,9 +89,10 @@ def test_a_member_of_a_former_trust_domain_is_served_until_it_is_renewed():
         node(NAMESPACE="bank"),
         node("sidecar~10.0.0.1~client-1.bank~bank.svc.cluster.local"),
         node(NAMESPACE="demo", SERVICE_ACCOUNT="admin"),
+        node(NAMESPACE="b" * 1_000_000),
         None,
     ],
-    ids=["namespace", "id", "account", "nothing"],
+    ids=["namespace", "id", "account", "megabyte", "nothing"],
 )
 def test_a_member_that_claims_another_node_is_refused(claimed: Any):
     async def story() -> None:

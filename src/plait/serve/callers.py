@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from plait.serve.ca import spiffe
 from plait.serve.ca.spiffe import Identity
 from plait.serve.identity import Node
+
+_SHOWN: Final = 200  # characters of a claim: it may have millions, and is logged and remembered
 
 
 def caller(uris: Sequence[bytes]) -> Identity | None:
@@ -24,11 +27,11 @@ def refusal(who: Identity, node: Node, trust_domains: Collection[str]) -> str:
     if who.trust_domain not in trust_domains:
         known = '", "'.join(trust_domains)
         return f'"{who}" is of another trust domain than "{known}"'
-    if node.identity.namespace != who.namespace:
-        return f'"{who}" may not be a proxy in namespace "{node.identity.namespace}"'
-    if node.service_account not in ("", who.account):
-        return f'"{who}" may not be a proxy with service account "{node.service_account}"'
+    if (space := node.identity.namespace) != who.namespace:
+        return f'"{who}" may not be a proxy in namespace "{space[:_SHOWN]}"'
+    if (account := node.service_account) not in ("", who.account):
+        return f'"{who}" may not be a proxy with service account "{account[:_SHOWN]}"'
     parts = node.id.split("~")
     if len(parts) != 4 or not parts[2].endswith(f".{who.namespace}"):
-        return f'"{who}" may not have the node id "{node.id[:200]}"'
+        return f'"{who}" may not have the node id "{node.id[:_SHOWN]}"'
     return ""

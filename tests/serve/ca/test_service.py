@@ -146,6 +146,16 @@ def test_a_token_does_not_give_another_identity(tmp_path: Path):
     played(story)
 
 
+def test_a_refusal_shows_the_beginning_of_an_identity_that_has_no_end(tmp_path: Path):
+    async def story() -> None:
+        async with certifying(tmp_path) as office:
+            said = {"ImpersonatedIdentity": f"{DEMO}/{'a' * 60_000}"}
+            code, words = await refused(asked(office.tcp, said, token=await made(office)))
+            assert (code, len(words) < 1_000) == ("PERMISSION_DENIED", True)
+
+    played(story)
+
+
 @pytest.mark.parametrize(
     "body",
     [

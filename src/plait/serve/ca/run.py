@@ -37,7 +37,7 @@ PENDING: Final = 1000
 """Requests that may wait for their certificates at once."""
 _PATIENCE: Final = 20.0  # seconds that a certificate may take
 _TICK: Final = 1.0  # seconds between two looks at files and at the rotation
-_LONGEST: Final = 512  # characters of the id of a proxy
+_LONGEST: Final = 512  # characters of the id of a proxy, and of an identity that is shown
 _FORGOTTEN: Final = 86_400.0  # seconds after which an expired certificate is shown no longer
 _SWEEP: Final = 5.0  # seconds between two looks for those
 _PAUSE: Final = 0.2  # seconds between two looks at proxies
@@ -145,7 +145,8 @@ class CertificateAuthority:
             identity = await self._attestor.attest(evidence)
             wanted = request.metadata.get(certificates.IDENTITY) or identity
             if wanted != identity:
-                raise RefusedError(f'the credential is of "{identity}", and not of "{wanted}"')
+                told = wanted[:_LONGEST]
+                raise RefusedError(f'the credential is of "{identity}", and not of "{told}"')
             proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
             if isinstance(evidence, TrustedAgent):
                 entry = Entry(identity=identity, proxy=proxy, pod=evidence.pod)
