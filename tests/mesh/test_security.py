@@ -210,7 +210,7 @@ def test_a_policy_re_shapes_inbound_listeners_and_endpoints_and_no_cluster():
 
 
 def test_a_port_that_is_reached_past_the_sidecar_is_called_plainly():
-    annotations = "{traffic.sidecar.istio.io/excludeInboundPorts: '9090, 8080'}"
+    annotations = f"{{traffic.sidecar.istio.io/excludeInboundPorts: '9090, 8080, {'1' * 5000}'}}"
     mesh = Mesh(
         f"""
 apiVersion: v1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
@@ -21,6 +22,7 @@ EXCLUDED_INBOUND: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
 """Annotation of Pods with the ports, separated by commas, that are reached past their sidecar."""
 PROXY: Final = "istio-proxy"
 """Name of the proxy's container."""
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 class Proxy(Enum):
@@ -63,4 +65,4 @@ def gateways(row: Object[Any]) -> tuple[bool, ...]:
 def uncaptured(annotations: Mapping[str, str]) -> tuple[int, ...]:
     """The ports at which a Pod is reached past its sidecar; what is no port counts for nothing."""
     words = (word.strip() for word in annotations.get(EXCLUDED_INBOUND, "").split(","))
-    return tuple(sorted({int(word) for word in words if word.isascii() and word.isdecimal()}))
+    return tuple(sorted({int(word) for word in words if _PORT.fullmatch(word)}))
