@@ -201,3 +201,12 @@ def test_a_wrong_setting_of_serve_is_one_line_that_names_the_wrong_value_alone(t
 
     assert code == 1
     assert err == 'error: --api: api must be host:port or unix:PATH, not "nonsense"\n'
+
+
+def test_a_token_is_not_shown_where_others_could_read_it(tmp_path: Path):
+    given = ("--server", "http://plane.example:15080", "get", "services")
+    code, _, err = run(*given, home=tmp_path, PLAIT_TOKEN="canary-token")
+
+    assert code == 1
+    assert "a token is not shown to http://plane.example:15080" in err
+    assert "canary-token" not in err

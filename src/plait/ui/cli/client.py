@@ -16,6 +16,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+_HERE = ("127.0.0.1", "localhost", "[::1]")  # nobody else reads what is said there
 PATIENCE = 30.0
 """Seconds that an answer may take where nothing else is said."""
 
@@ -214,6 +215,11 @@ class Client:
         with suppress(http.client.InvalidURL):
             if "/" not in address and is_tls:
                 return _tls(address, patience, self._authority)
+            if self._token and address.rpartition(":")[0] not in _HERE:
+                raise click.ClickException(
+                    f"a token is not shown to {self.server}: everybody on the way could read it. "
+                    "Write https://, or leave PLAIT_TOKEN and --token out"
+                )
             if "/" not in address:
                 return http.client.HTTPConnection(address, timeout=patience)
         raise click.ClickException(
