@@ -220,5 +220,15 @@ def test_ports_without_a_policy_or_an_identity_say_so():
     )
 
 
+def test_ports_that_a_policy_alone_names_and_closed_ones_are_said():
+    ports = '{"9999": {mode: STRICT}}'
+    mesh = Mesh(entry("istio"), peers(f"{{{SELECTING}, portLevelMtls: {ports}}}", "web"))
+    strict = "STRICT  PeerAuthentication demo/web spec.portLevelMtls.9999  web.yaml:1"
+
+    assert inbound(mesh)[1] == f"port 9999: {strict}"
+    assert inbound(mesh, certified=False)[1] == f"port 9999: {strict}"
+    assert inbound(mesh, certified=False)[0].startswith("port 8080: DISABLE")
+
+
 def test_other_resources_say_nothing():
     assert encryption.told(Mesh().engine, (clusters.fixed, ()), located) == {}

@@ -91,17 +91,23 @@ def of_cluster(q: Query, ref: clusters.ClusterRef) -> Ends | None:
 
 
 def of_listener(q: Query, inbound: ir.Inbound, name: str) -> tuple[Port, ...]:
-    """What the ports of an inbound listener take, by number; last, all that nothing names."""
+    """What the ports of an inbound listener take: those of hosts, those that a policy alone names.
+
+    Last, all that nothing names.
+    """
     captures = name == inbound_listeners.CAPTURE
     numbers = [
         port.number
         for port in inbound.ports
         if (not port.bind if captures else inbound_listeners.listener_name(port) == name)
     ]
-    asked = [*numbers, 0] if captures else numbers
-    if not inbound.certified:
-        return tuple(Port(number=number, mode="") for number in asked)
-    return tuple(_port(q, inbound.policies, number) for number in asked)
+    told = q(security.named_ports, inbound.policies) - {port.number for port in inbound.ports}
+    asked = [*numbers, *sorted(told), 0] if captures else numbers
+    found = tuple(_port(q, inbound.policies, number) for number in asked)
+    if inbound.certified:
+        return found
+    strict = security.Mode.STRICT.value  # closed: see `inbound_listeners`
+    return tuple(one if one.mode == strict else Port(number=one.number, mode="") for one in found)
 
 
 def _caller(called: Calling, policy: rules.Policy) -> Caller:
