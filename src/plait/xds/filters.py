@@ -148,7 +148,7 @@ def http(
         manager.forward_client_cert_details = _SANITIZE_SET if chain.edge else _APPEND_FORWARD
         manager.set_current_client_cert_details.subject.value = True
         manager.set_current_client_cert_details.uri = True
-        manager.set_current_client_cert_details.dns = True
+        manager.set_current_client_cert_details.dns = chain.edge  # sought anew each time: ADR 0011
     else:
         manager.server_header_transformation = _PASS_THROUGH
     _route_source(manager, chain)
