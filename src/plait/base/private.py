@@ -28,6 +28,22 @@ def write(path: Path, data: bytes, *, lasting: bool) -> None:
         sync(path.parent)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add to a file; it is on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written; a part of it may be there.
+    """
+    is_new = not path.exists()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync(path.parent)
+
+
 def sync(directory: Path) -> None:
     """Have the names in a directory on the disk.
 

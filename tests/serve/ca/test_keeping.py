@@ -392,6 +392,31 @@ def test_a_used_token_is_refused_after_a_restart_too(tmp_path: Path):
     assert again.spend(fresh, NOW).used == NOW
 
 
+def test_a_token_that_is_used_is_added_to_a_file_and_the_list_is_not_written_anew(tmp_path: Path):
+    tokens = Tokens(tmp_path / "tokens.json")
+    used, torn, fresh = (tokens.create("demo", "billing", 60, NOW) for _ in range(3))
+    before = (tmp_path / "tokens.json").stat().st_ino
+    tokens.spend(used, NOW)
+    with (tmp_path / "tokens.json.used").open("a") as file:
+        file.write(torn.removeprefix("plait-").partition(".")[0])  # cut off by a crash
+
+    again = Tokens(tmp_path / "tokens.json")
+    again.load()
+    assert (tmp_path / "tokens.json").stat().st_ino == before
+    assert {t.used for t in again.known(NOW)} == {NOW, None}
+    assert again.spend(torn, NOW).used == NOW
+
+    for _ in range(2):
+        last = Tokens(tmp_path / "tokens.json")
+        last.load()
+        for one in (used, torn):
+            with pytest.raises(UnknownCallerError, match="was used"):
+                last.check(one, NOW)
+        assert last.check(fresh, NOW).used is None
+        last.create("demo", "billing", 60, NOW)  # which writes the list anew
+    assert not (tmp_path / "tokens.json.used").exists()
+
+
 def test_what_is_kept_of_tokens_gives_nobody_an_identity(tmp_path: Path):
     tokens = Tokens(tmp_path / "tokens.json")
     made = tokens.create("demo", "billing", 60, NOW)

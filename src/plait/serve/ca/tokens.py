@@ -2,21 +2,24 @@
 
 A token is ``plait-ID.SECRET``, and its id begins with ``join-``.  Only a digest of the secret is
 kept, so the file gives nobody an identity; a token that was used stays in it until it would have
-expired, as used.
+expired, as used.  That one was used is added to a file beside it, so that a thousand machines may
+join at once; the two become one when a token is made or revoked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct, structs
 
+from plait.base import private
 from plait.base.errors import AuthorityError, UnknownCallerError
 from plait.serve.ca import keyring
 
@@ -53,6 +56,7 @@ class Tokens:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._used = path.with_name(f"{path.name}.used")
         self._tokens: dict[str, Token] = {}
 
     def load(self) -> None:
@@ -69,6 +73,17 @@ class Tokens:
                 f"{self._path} is damaged: remove it, and make the tokens in it anew"
             ) from error
         self._tokens = {token.id: token for token in found}
+        for identifier, used in self._spent():
+            token = self._tokens.get(identifier)
+            if token is not None and token.used is None:
+                self._tokens[identifier] = structs.replace(token, used=used)
+
+    def _spent(self) -> Iterator[tuple[str, float]]:
+        """Ids of used tokens and when they were; a line that was not written whole is none."""
+        for line in (keyring.read(self._used) or b"").decode(errors="replace").splitlines():
+            identifier, _, when = line.partition(" ")
+            with contextlib.suppress(ValueError):
+                yield identifier, float(when)
 
     def known(self, now: float) -> tuple[Token, ...]:
         """Those that have not expired, the newest first."""
@@ -121,7 +136,12 @@ class Tokens:
             AuthorityError: that it is used cannot be noted.
         """
         spent = structs.replace(self.check(text, now), used=now)
-        self._keep(spent if one.id == spent.id else one for one in self.known(now))
+        try:
+            # on a line of its own, whatever a crash left before it
+            private.append(self._used, f"\n{spent.id} {now}\n".encode())
+        except OSError as error:
+            raise AuthorityError(f"{self._used} cannot be written: {error}") from error
+        self._tokens[spent.id] = spent
         return spent
 
     def revoke(self, identifier: str, now: float) -> bool:
@@ -137,6 +157,7 @@ class Tokens:
     def _keep(self, tokens: Iterable[Token]) -> None:
         kept = tuple(tokens)
         keyring.write(self._path, msgspec.json.encode(kept))
+        self._used.unlink(missing_ok=True)
         self._tokens = {token.id: token for token in kept}
 
 
