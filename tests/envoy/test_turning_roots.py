@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plait.base import processes
 from tests.support import istio, scale
 from tests.support.envoy import eventually
 from tests.support.issuing import Authority, plug
 from tests.support.machine import Machine, machine
 from tests.support.netns import needs_root
-from tests.support.plane import PLAIT, ROOT
 from tests.support.traffic import Load
 
 pytestmark = needs_root
@@ -36,29 +30,6 @@ def world() -> Iterator[Machine]:
         hosts = ["reviews.example"]
         found.apply(istio.virtual_service("reviews", there, hosts=hosts, gateways=["gw"]))
         yield found
-
-
-@contextmanager
-def another_plane(world: Machine, **settings: str) -> Iterator[None]:
-    """The machine's control plane is followed by one with these settings."""
-    pid = world.handle(world.place.mesh)["pid"]
-    os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not processes.is_running(pid), 30, "its end")
-    sockets = (f"unix:{world.data / name}" for name in ("xds.sock", "api.sock"))
-    doors = zip(("--xds", "--api"), sockets, strict=True)
-    images = ("--images", str(world.files / "images.toml"))
-    paths = ("--files", str(world.files), "--data", str(world.data), *images)
-    command = [*PLAIT, "serve", "--local", *paths, *(word for door in doors for word in door)]
-    given = {f"PLAIT_{name.upper()}": value for name, value in settings.items()}
-    with (world.data / "another.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**world.environment, **given}, stdout=log, stderr=log, cwd=ROOT
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def certificates(world: Machine) -> list[dict[str, Any]]:
@@ -113,7 +84,7 @@ def test_a_mesh_goes_over_to_the_users_own_authority_and_follows_it_under_load(
     plug(tmp_path, Authority("one", root), root)
     with Load(world.gateway, rps=RPS, headers=REVIEWS) as load:
         eventually(lambda: load.sent > RPS, what="a load")
-        with another_plane(world, ca_dir=str(tmp_path), certificate_life=str(LIFE)):
+        with world.another_plane(ca_dir=str(tmp_path), certificate_life=str(LIFE)):
             eventually(lambda: authorities(world) == ["CN=one", "CN=root"], 120, "own authority")
             before = serials(world)
             plug(tmp_path, Authority("two", root), root)

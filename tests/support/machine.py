@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,10 @@ from typing import Any
 import yaml
 
 from plait.base import place as places
+from plait.base import processes
 from plait.base.place import Place, ProxyState
 from tests.support import istio, scale
+from tests.support.envoy import eventually
 from tests.support.plane import PLAIT, ROOT, free_port
 
 PORTS = {"http": 9080, "grpc": 9081, "tcp": 9082}
@@ -27,6 +30,15 @@ import sys
 sys.path.insert(0, {root!r})
 from tests.support import traffic
 print({expression})
+"""
+# The one clock of the program is set wrong.  libfaketime 0.9.10 would do it for libraries as well,
+# but makes clock_nanosleep fail (EINVAL), with which Python 3.11 sleeps.
+_AHEAD = """
+from plait.base.clock import WallClock
+right = WallClock.now
+WallClock.now = lambda self: right(self) + {ahead}
+from plait.ui.cli.main import main
+main(prog_name="plait")
 """
 
 
@@ -66,6 +78,44 @@ class Machine:
         return self.run(
             "up", str(self.files), "--data", str(self.data), *more, ok=ok, seconds=seconds
         )
+
+    @contextmanager
+    def another_plane(self, *, ahead: int = 0, **settings: str) -> Iterator[None]:
+        """The machine's control plane is followed by one with these settings, and then by none.
+
+        `ahead` is by how many seconds its clock is wrong.
+        """
+        pid = self.handle(self.place.mesh)["pid"]
+        if processes.is_running(pid):
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not processes.is_running(pid), 30, "its end")
+        doors = {"--xds": "xds.sock", "--api": "api.sock"}
+        words = [w for flag, name in doors.items() for w in (flag, f"unix:{self.data / name}")]
+        words += ["--files", str(self.files), "--images", str(self.files / "images.toml")]
+        given = {f"PLAIT_{name.upper()}": value for name, value in settings.items()}
+        program = [sys.executable, "-c", _AHEAD.format(ahead=ahead)] if ahead else PLAIT
+        with (self.data / "another.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*program, "serve", "--local", "--data", str(self.data), *words],
+                env={**self.environment, **given},
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """The newest one of each proxy."""
+        found: list[dict[str, Any]] = json.loads(self.run("cert", "-o", "json"))
+        return found
+
+    def serials(self) -> set[str]:
+        """Of the certificates that connected proxies have."""
+        return {one["serial"] for one in self.certificates() if one["connected"]}
 
     def down(self) -> str:
         """``plait down``; what it says."""

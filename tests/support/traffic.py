@@ -7,6 +7,7 @@ import collections
 import http.client
 import json
 import math
+import os
 import socket
 import threading
 import time
@@ -162,6 +163,52 @@ def grpc_echo(address: str, authority: str, *messages: bytes) -> tuple[bytes, li
             return unary, [answer async for answer in stream]
 
     return asyncio.run(call())
+
+
+def held(tcp: str, stream: str, stop: str) -> tuple[int, int]:
+    """Echoes over one TCP connection and over one gRPC stream, until a file is there.
+
+    Raises:
+        AssertionError: one of them was not what was sent.
+    """
+
+    def is_over() -> bool:
+        return os.path.exists(stop)
+
+    async def talk() -> tuple[int, int]:
+        counts = await asyncio.wait_for(asyncio.gather(_bytes(), _messages()), 300)
+        return counts[0], counts[1]
+
+    async def _bytes() -> int:
+        host, port = tcp.rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert (await reader.readline()).startswith(b"hello")
+        count = 0
+        while not is_over():
+            writer.write(b"%d\n" % count)
+            assert await reader.readline() == b"%d\n" % count
+            count += 1
+            await asyncio.sleep(0.05)
+        writer.close()
+        return count
+
+    async def _messages() -> int:
+        import grpc
+
+        options = (("grpc.default_authority", stream), ("grpc.enable_http_proxy", 0))
+        async with grpc.aio.insecure_channel(stream, options=options) as channel:
+            call = channel.stream_stream("/echo.Echo/Stream")()
+            count = 0
+            while not is_over():
+                await call.write(b"%d" % count)
+                assert (await call.read()).endswith(b":%d" % count)
+                count += 1
+                await asyncio.sleep(0.05)
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+            return count
+
+    return asyncio.run(talk())
 
 
 def websocket_echo(address: str, host: str, *messages: str) -> list[str]:

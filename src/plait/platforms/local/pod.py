@@ -283,7 +283,10 @@ class LocalPod:
             seen = path.stat().st_mtime_ns
         if seen != self._state_seen:
             self._state_seen = seen
-            self._proxy = places.read(path, ProxyState) or ProxyState(id=self._id)
+            found = places.read(path, ProxyState) or ProxyState(id=self._id)
+            # The agent may have been killed together with the Envoy that the note is about.
+            is_stale = bool(found.pid) and not processes.is_running(found.pid)
+            self._proxy = replace(found, ready=False) if is_stale else found
             self._on_change()
 
     # its end
