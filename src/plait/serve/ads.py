@@ -101,11 +101,11 @@ class Ads:
                 servers.append(server)
                 opened += found
         self.addresses = tuple(opened)
-        for server in servers:
-            await server.start()
-        _log.info("xds open", addresses=self.addresses)
-        self.started.set()
         try:
+            for server in servers:  # a start that is cut short leaves a server that cannot be ended
+                await asyncio.shield(server.start())
+            _log.info("xds open", addresses=self.addresses)
+            self.started.set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(), name="ads:pump")
                 group.create_task(self._tick(), name="ads:tick")
