@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import grpc
 
+from plait.base import processes
 from plait.base.clock import WallClock
 from plait.base.crowd import allow_files
 from plait.config.record import Write
@@ -186,4 +187,5 @@ async def _echo(data: bytes, context: Any) -> bytes:
 if __name__ == "__main__":
     import uvloop
 
+    processes.share_memory()
     uvloop.run(_main(Path(sys.argv[1])))

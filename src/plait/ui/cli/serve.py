@@ -45,6 +45,7 @@ def command(**flags: Any) -> None:
     from plait import app
 
     processes.leave_no_core()
+    processes.share_memory()
     try:
         found = settings.load(flags)
         log.setup(level=found.log_level, style=found.log_format)
