@@ -27,7 +27,7 @@ _ISTIOD = {False: {"size": "all again: 3,580 KB"}, True: {"size": "all again: 53
 
 async def measure(server: Served, again: Served, known: Path, count: int, into: Figures) -> None:
     """One round: clients of `server` find `again` in its place."""
-    again.address = server.address
+    again.plain, again.address = server.plain, server.address
     try:
         server.start()
         loadgen = await Loadgen.start(server.address, count, known)
