@@ -6,10 +6,11 @@ import asyncio
 import ctypes
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from plait.base.aside import aside
 
 T = TypeVar("T")
 _NETWORK = 0x40000000
@@ -26,22 +27,8 @@ def inside(namespace: str, act: Callable[[], T]) -> T:
     """
     if not namespace:
         return act()
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            _enter(namespace)
-            outcome.append(act())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it belongs
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name=f"netns:{Path(namespace).name}")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    name = f"netns:{Path(namespace).name}"
+    return aside(name, lambda: _enter(namespace), act)
 
 
 def bound(namespace: str, kind: socket.SocketKind, address: tuple[str, int]) -> socket.socket:

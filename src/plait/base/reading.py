@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-import threading
-from collections.abc import Callable
-from typing import TypeVar
 
-T = TypeVar("T")
+from plait.base.aside import aside
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,9 +19,9 @@ def read_as(uid: int | None, path: str, limit: int) -> bytes:
     """
     if not path.startswith("/"):
         raise OSError(f'"{path}" is no absolute path')
-    return (
-        _content(None, path, limit) if uid is None else _as(uid, lambda: _content(uid, path, limit))
-    )
+    if uid is None:
+        return _content(None, path, limit)
+    return aside(f"user:{uid}", lambda: _become(uid), lambda: _content(uid, path, limit))
 
 
 def _content(uid: int | None, path: str, limit: int) -> bytes:
@@ -45,26 +43,6 @@ def _may_read(about: os.stat_result, uid: int) -> bool:
     if about.st_uid == uid:
         return bool(about.st_mode & stat.S_IRUSR)
     return bool(about.st_mode & (stat.S_IRGRP if about.st_gid == uid else stat.S_IROTH))
-
-
-def _as(uid: int, act: Callable[[], T]) -> T:
-    """Do something with a user's rights to files, in a thread that ends with it."""
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            _become(uid)
-            outcome.append(act())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it belongs
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name=f"user:{uid}")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
 
 
 def _become(uid: int) -> None:
