@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -73,10 +73,9 @@ def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tupl
         pod = _pod(session.node.id, inbound.namespace)
         note = _note(place, pod) if place else None
         found[inbound.namespace, _workload(store, pod)].append(_Seen(inbound=inbound, note=note))
+    names = _names(store)
     return tuple(
-        port
-        for namespace, workload in sorted(found)
-        for port in _ports(store, namespace, workload, found[namespace, workload])
+        port for which in sorted(found) for port in _ports(store, which, found[which], names)
     )
 
 
@@ -98,7 +97,11 @@ def _workload(store: Store, pod: Key) -> str:
     return found.workload if found else pod.name
 
 
-def _ports(store: Store, namespace: str, workload: str, seen: list[_Seen]) -> Iterator[Port]:
+def _ports(
+    store: Store, which: tuple[str, str], seen: list[_Seen], names: Mapping[str, str]
+) -> Iterator[Port]:
+    """The ports of one workload; `which` is its namespace and name."""
+    namespace, workload = which
     now = store.clock.now()
     declared = {port.number: port for one in seen for port in one.inbound.ports}
     told = [caller for one in seen if one.note for caller in one.note.callers]
@@ -116,16 +119,15 @@ def _ports(store: Store, namespace: str, workload: str, seen: list[_Seen]) -> It
             policy=str(decision.by or ""),
             proxies=len(seen),
             watched=watched,
-            callers=_callers(store, [one for one in told if one.port == number], now),
+            callers=_callers(names, [one for one in told if one.port == number], now),
         )
 
 
-def _callers(store: Store, told: list[PlainCaller], now: float) -> tuple[Caller, ...]:
+def _callers(names: Mapping[str, str], told: list[PlainCaller], now: float) -> tuple[Caller, ...]:
     """The callers of all replicas together, the latest first."""
     together: dict[str, list[PlainCaller]] = {}
     for one in told:
         together.setdefault(one.address, []).append(one)
-    names = _names(store) if together else {}
     found = [
         Caller(
             address=address,
