@@ -9,8 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests.support import scale
 
 ROOT = Path(__file__).parent.parent
+
+# What is found at random is for long runs, which print their seed: others repeat themselves.
+settings.register_profile("short", derandomize=True, deadline=None)
+settings.register_profile("long", deadline=None, print_blob=True)
+settings.load_profile("long" if scale.is_long() else "short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

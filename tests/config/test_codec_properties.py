@@ -1,5 +1,4 @@
 import json
-import os
 from typing import Any
 
 import msgspec
@@ -14,9 +13,9 @@ from plait.config.finding import Finding
 from plait.config.mesh_config import MeshConfig
 from plait.config.meta import Object
 from plait.config.ports import Change, Fault
-from tests.support import values
+from tests.support import scale, values
 
-FEW, MANY = (500, 5000) if os.environ.get("PLAIT_LONG") else (20, 100)
+FEW, MANY = scale.count(20, 500), scale.count(100, 5000)
 KINDS = list(catalog.KINDS.values())
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 LEAVES = (

@@ -15,14 +15,14 @@ import pytest
 
 from plait.base import place as places
 from plait.platforms.local.network import Network
-from tests.support import istio, traffic
+from tests.support import istio, scale, traffic
 from tests.support.envoy import eventually
 from tests.support.machine import Machine, directory, machine, service
 from tests.support.netns import needs_root
 from tests.support.sniffer import Sniffer
 
 pytestmark = needs_root
-LONG = bool(os.environ.get("PLAIT_LONG"))
+LONG = scale.is_long()
 HOST = {"Host": "reviews.example"}
 CANARY = "canary-on-the-wire"
 RPS = 300

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 
 
+def is_long() -> bool:
+    """Whether PLAIT_LONG is set to anything but 0: this is a long run."""
+    return os.environ.get("PLAIT_LONG", "0") not in ("", "0")
+
+
 def count(normal: int, long: int) -> int:
-    """`long` if PLAIT_LONG is set to anything but 0, else `normal`."""
-    return normal if os.environ.get("PLAIT_LONG", "0") in ("", "0") else long
+    """`long` in a long run, else `normal`."""
+    return long if is_long() else normal
 
 
 def seed() -> int:

@@ -12,9 +12,10 @@ from typing import Final
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from plait.agent.secrets import Secrets
+from plait.base import pem
+from plait.base.pem import UnreadableError
 from plait.base.reading import read_as
 from plait.xds import keys
 from plait.xds.resource import Resource
@@ -106,18 +107,18 @@ def secret(name: str, read: Callable[[str], bytes]) -> Resource:
     return keys.certificate(name, chain=chain, key=key)
 
 
-def _certificates(path: str, text: bytes) -> list[x509.Certificate]:
+def _certificates(path: str, text: bytes) -> tuple[x509.Certificate, ...]:
     try:
-        return x509.load_pem_x509_certificates(text)
-    except ValueError:
-        raise ValueError(f"{path} has no certificate in PEM") from None
+        return pem.certificates(text)
+    except UnreadableError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def _public(path: str, text: bytes) -> object:
     try:
-        return serialization.load_pem_private_key(text, None).public_key()
-    except (ValueError, TypeError):
-        raise ValueError(f"{path} has no private key in PEM without a passphrase") from None
+        return pem.private_key(text).public_key()
+    except UnreadableError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 async def _elapsed(changed: asyncio.Event, seconds: float | None) -> None:

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plait.base import pem
 from plait.base.errors import PlaitError
+from plait.base.pem import UNREADABLE, UnreadableError
 from plait.base.tasks import Backoff
 
 SPREAD = 3.0
@@ -173,7 +175,7 @@ def accepted(
     leaf = certificates[0]
     if leaf.public_key() != key.public_key():
         raise UnfitError("the control plane's certificate is not of the key that was sent")
-    name = spiffe_id(leaf)
+    name = pem.uri(leaf)
     if not name.startswith("spiffe://") or not name.endswith(account):
         raise UnfitError(f'the control plane\'s certificate is for "{name}", not for "{account}"')
     text = key_text(key)
@@ -187,13 +189,13 @@ def restored(identity: Identity, *, account: str) -> str:
         UnfitError: it cannot be used, or is not for `account`.
     """
     try:
-        key = serialization.load_pem_private_key(identity.key.encode(), None)
-    except (ValueError, TypeError) as error:
-        raise UnfitError("its key cannot be read") from error
+        key = pem.private_key(identity.key.encode())
+    except UnreadableError as error:
+        raise UnfitError(f"its key {error}") from error
     certificates = parsed(identity.chain)
     if not certificates or certificates[0].public_key() != key.public_key():
         raise UnfitError("its certificate is not of its key")
-    name = spiffe_id(certificates[0])
+    name = pem.uri(certificates[0])
     if not name.endswith(account):
         raise UnfitError(f'its certificate is for "{name}", not for "{account}"')
     return name
@@ -206,21 +208,9 @@ def parsed(chain: Sequence[str]) -> tuple[x509.Certificate, ...]:
         UnfitError: one cannot be read.
     """
     try:
-        return tuple(
-            one for text in chain for one in x509.load_pem_x509_certificates(text.encode())
-        )
-    except ValueError as error:
-        raise UnfitError(f"a certificate cannot be read: {error}") from error
-
-
-def spiffe_id(certificate: x509.Certificate) -> str:
-    """The SPIFFE id of a certificate; empty: it has none, or several names."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return ""
-    found = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return found[0] if len(found) == len(list(names)) == 1 else ""
+        return tuple(one for text in chain for one in pem.certificates(text.encode()))
+    except UnreadableError as error:
+        raise UnfitError(f"a certificate {error}") from error
 
 
 def is_under(chain: Sequence[str], roots: str) -> bool:
@@ -243,7 +233,7 @@ def _good(leaf: x509.Certificate, seconds: int, now: float) -> float:
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from plait.base import pem
+from plait.base.pem import UnreadableError
 
 PEM: Final = b"-----BEGIN "
 """How every text in PEM begins."""
@@ -22,11 +22,9 @@ def broken_certificate(text: bytes) -> str:
     if not text.strip():
         return "is empty"
     try:
-        found = x509.load_pem_x509_certificates(text)
-        for one in found:
-            one.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        return "is not a certificate in PEM"
+        pem.certificates(text)
+    except UnreadableError as error:
+        return str(error)
     return ""
 
 
@@ -35,14 +33,12 @@ def broken_key(key: bytes, certificate: bytes) -> str:
     if not key.strip():
         return "is empty"
     try:
-        found = load_pem_private_key(key, None)
-    except TypeError:
-        return "is protected by a password, and nobody could give it"
-    except (ValueError, UnsupportedAlgorithm):
-        return "is not a private key in PEM"
+        found = pem.private_key(key)
+    except UnreadableError as error:
+        return str(error)
     if problem := unusable(found):
         return problem
-    first = x509.load_pem_x509_certificates(certificate)[0]
+    first = pem.certificates(certificate)[0]
     return "" if first.public_key() == found.public_key() else "does not fit the certificate"
 
 
@@ -63,15 +59,15 @@ def unusable(found: Any) -> str:
 def broken_revocations(text: bytes) -> str:
     """Why a list of revoked certificates cannot be used, as ``is not …``; empty: it can."""
     try:
-        x509.load_pem_x509_crl(text)
-    except (ValueError, UnsupportedAlgorithm):
-        return "is not a list of revoked certificates in PEM"
+        pem.revocations(text)
+    except UnreadableError as error:
+        return str(error)
     return ""
 
 
 def outdated(text: bytes) -> str:
     """What the time says against the first of good certificates, as ``has …``; empty: nothing."""
-    first, now = x509.load_pem_x509_certificates(text)[0], datetime.now(UTC)
+    first, now = pem.certificates(text)[0], datetime.now(UTC)
     if now > first.not_valid_after_utc:
         return f"has expired on {first.not_valid_after_utc:%Y-%m-%d}"
     if now < first.not_valid_before_utc:

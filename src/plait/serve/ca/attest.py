@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, assert_never
 
-from cryptography import x509
-
+from plait.base import pem
 from plait.base.errors import RefusedError, UnknownCallerError
+from plait.base.pem import UnreadableError
 from plait.config import catalog, injection
 from plait.config.kinds.pod import Pod
 from plait.config.meta import Key, Object
@@ -90,18 +90,16 @@ class MeshAttestor:
         spent: Token = await self._work(self._tokens.spend, token, self._clock.now())
         return str(self._identity(spent.namespace, spent.account))
 
-    def _of_certificate(self, pem: bytes) -> str:
+    def _of_certificate(self, text: bytes) -> str:
         """The identity of a certificate, whose chain the handshake has verified.
 
         One of a former trust domain, which is an alias now, is renewed in the mesh's own.
         """
         try:
-            found = x509.load_pem_x509_certificate(pem)
-            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+            found = pem.certificates(text)[0]
+        except UnreadableError as error:
             raise UnknownCallerError("the certificate names nobody of this mesh") from error
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        identity = spiffe.parse(uris[0]) if len(uris) == len(names) == 1 else None
+        identity = spiffe.parse(pem.uri(found))
         known = self._store.engine.get(trust.domains)
         if identity is None or identity.trust_domain not in known:
             raise UnknownCallerError("the certificate names nobody of this mesh")

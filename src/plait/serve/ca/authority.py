@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
+from plait.base import pem
 from plait.base.errors import AuthorityError, BadRequestError
+from plait.base.pem import UNREADABLE, UnreadableError
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -75,10 +77,10 @@ def checked(text: str) -> x509.CertificateSigningRequest:
     if text.count(_BEGIN) != 1:
         raise BadRequestError("the CSR must be one CERTIFICATE REQUEST in PEM")
     try:
-        csr = x509.load_pem_x509_csr(text.encode())
-        key = csr.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadRequestError("the CSR cannot be read") from error
+        csr = pem.request(text.encode())
+    except UnreadableError as error:
+        raise BadRequestError(f"the CSR {error}") from error
+    key = csr.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise BadRequestError("the key of the CSR must be an elliptic one, P-256 or P-384")
     if not _is_signed(csr):
@@ -120,7 +122,7 @@ def issue(
         .sign(signer.key, _hash(signer.key))
     )
     return Issued(
-        chain=(pem(certificate), *signer.intermediates, signer.root),
+        chain=(pem.text(certificate), *signer.intermediates, signer.root),
         serial=f"{certificate.serial_number:x}",
         root=fingerprint(x509.load_pem_x509_certificate(signer.root.encode())),
         not_before=float(begins),
@@ -149,12 +151,7 @@ def self_signed(trust_domain: str, now: float) -> Signer:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Signer(certificate=certificate, key=key, root=pem(certificate))
-
-
-def pem(certificate: x509.Certificate) -> str:
-    """A certificate as text."""
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+    return Signer(certificate=certificate, key=key, root=pem.text(certificate))
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -175,19 +172,16 @@ def beginning(certificate: x509.Certificate) -> float:
 def _is_signed(csr: x509.CertificateSigningRequest) -> bool:
     try:
         return csr.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
 
 
 def _named(csr: x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
     """The alternative names in a request."""
     try:
-        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return ()
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise BadRequestError("the extensions of the CSR cannot be read") from error
-    return tuple(found.value)
+        return pem.alternative_names(csr)
+    except UnreadableError as error:
+        raise BadRequestError(f"the CSR {error}") from error
 
 
 def _leaf(csr: x509.CertificateSigningRequest, identity: str) -> x509.CertificateBuilder:

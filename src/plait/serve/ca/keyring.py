@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from msgspec import Struct
 
-from plait.base import private
+from plait.base import pem, private
 from plait.base.errors import AuthorityError
+from plait.base.pem import UnreadableError
 from plait.config.certificates import unusable
 from plait.serve.ca import authority
 from plait.serve.ca.authority import Key, Signer
@@ -160,9 +161,9 @@ def key(data: bytes, path: Path) -> Key:
         AuthorityError: it is none, or of a kind that cannot sign here.
     """
     try:
-        found = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:  # the words of the error may hold parts of the file
-        raise AuthorityError(f"{path} holds no private key in PEM without a password") from error
+        found = pem.private_key(data)
+    except UnreadableError as error:
+        raise AuthorityError(f"{path} {error}") from error
     problem = unusable(found)
     if problem or not isinstance(found, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise AuthorityError(f"the key in {path} {problem}: nobody would trust what it signs")
@@ -176,9 +177,9 @@ def certificates(data: bytes, path: Path) -> tuple[x509.Certificate, ...]:
         AuthorityError: there is none, or one cannot be read.
     """
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as error:
-        raise AuthorityError(f"{path} holds no certificates in PEM") from error
+        return pem.certificates(data)
+    except UnreadableError as error:
+        raise AuthorityError(f"{path} {error}") from error
 
 
 def _read(path: Path) -> Signer:
@@ -187,7 +188,7 @@ def _read(path: Path) -> Signer:
     found = key(secret.read_bytes(), secret)
     if found.public_key() != certificate.public_key():
         raise AuthorityError(f"{secret} is not the key of {path}: restore the one that belongs")
-    return Signer(certificate=certificate, key=found, root=authority.pem(certificate))
+    return Signer(certificate=certificate, key=found, root=pem.text(certificate))
 
 
 def _encoded(found: Key) -> bytes:

@@ -18,7 +18,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from msgspec import Struct
 
+from plait.base import pem
 from plait.base.errors import AuthorityError
+from plait.base.pem import UNREADABLE
 from plait.serve.ca import authority, keyring
 from plait.serve.ca.authority import Signer
 
@@ -61,10 +63,10 @@ def read(directory: Path, now: float) -> Plugged:
     signer = Signer(
         certificate=signing,
         key=key,
-        intermediates=tuple(authority.pem(one) for one in intermediates),
-        root=authority.pem(root),
+        intermediates=tuple(pem.text(one) for one in intermediates),
+        root=pem.text(root),
     )
-    others = tuple(authority.pem(one) for one in roots if one != root)
+    others = tuple(pem.text(one) for one in roots if one != root)
     return Plugged(signer=signer, roots=(signer.root, *dict.fromkeys(others)))
 
 
@@ -105,7 +107,7 @@ def _path(
 def _signed(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -114,7 +116,7 @@ def _check(certificate: x509.Certificate, path: Path, now: float) -> None:
     try:
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         is_authority = basic.value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         is_authority = False
     if not is_authority:
         raise AuthorityError(f"{path} is not the certificate of an authority (CA:TRUE)")
