@@ -127,5 +127,5 @@ def test_a_broken_authority_of_the_users_own_keeps_the_control_plane_from_starti
     plug(tmp_path / "own", Authority("own"))
     (tmp_path / "own" / "ca-key.pem").write_text("no key")
     plane = Plane(tmp_path, "--ca-dir", str(tmp_path / "own"))
-    with pytest.raises(PlaneEndedError, match="holds no private key"):
+    with pytest.raises(PlaneEndedError, match="is not a private key"):
         plane.start()

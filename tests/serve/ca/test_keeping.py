@@ -82,9 +82,9 @@ def test_a_start_that_was_killed_before_its_end_is_gone_on_with(tmp_path: Path):
     ("name", "content", "why"),
     [
         ("state.json", "{", "is damaged"),
-        ("*.key", "nothing", "no private key"),
+        ("*.key", "nothing", "not a private key"),
         ("*.key", "another", "is not the key of"),
-        ("*.crt", "nothing", "no certificates"),
+        ("*.crt", "nothing", "not a certificate"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name, content, why):
@@ -318,7 +318,7 @@ def broken(directory: Path, how: str) -> None:
 
 BROKEN = {
     "missing": "cannot read .*ca-key.pem",
-    "garbage": "ca-cert.pem holds no certificates",
+    "garbage": "ca-cert.pem is not a certificate",
     "key": "ca-key.pem is not the key of",
     "chain": "cert-chain.pem does not lead",
     "leaf": "ca-cert.pem is not the certificate of an authority",
