@@ -10,6 +10,9 @@ ISTIO = "networking.istio.io/v1"
 VERSIONS = {
     "Service": "v1",
     "Secret": "v1",
+    "ConfigMap": "v1",
+    "Pod": "v1",
+    "Deployment": "apps/v1",
     "EndpointSlice": "discovery.k8s.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
 }
@@ -19,7 +22,7 @@ PICKED = "selector: {matchLabels: {app: a}}"
 
 def read(kind: str, spec: str, metadata: str = "{name: a, namespace: demo}") -> Change:
     version = VERSIONS.get(kind, ISTIO)
-    body = spec if kind in ("EndpointSlice", "Secret") else f"spec: {{{spec}}}"
+    body = spec if kind in ("EndpointSlice", "Secret", "ConfigMap") else f"spec: {{{spec}}}"
     text = f"apiVersion: {version}\nkind: {kind}\nmetadata: {metadata}\n{body}\n"
     (document,) = codec.read_yaml(text, "a.yaml")
     assert isinstance(document, Document), document
@@ -481,7 +484,70 @@ SECRET = [
     ("type: kubernetes.io/tls\ndata: {tls.crt: ''}", "data[tls.key]", "tls.key is missing"),
 ]
 
+CONFIG_MAP = [
+    ("data: {'../a': ''}", "data[../a]", "no name of a value"),
+    ("data: {..data: ''}", "data[..data]", "no name of a value"),
+    ("binaryData: {'.': ''}", "binaryData[.]", "no name of a value"),
+    ("data: {a: ''}\nbinaryData: {a: ''}", "binaryData.a", "same name"),
+    (f"data: {{a: {'x' * 1024 * 1024}, b: z}}", "data", "1048577 bytes"),
+]
+
+ONE = "containers: [{name: a, image: a}]"
+POD = [
+    ("containers: [{name: ../a}]", "containers[0].name", "no name of a container"),
+    ("containers: [{name: a}, {name: a}]", "containers[1].name", "twice"),
+    ("initContainers: [{name: a}], containers: [{name: a}]", "containers[0].name", "twice"),
+    (f"{ONE}, volumes: [{{name: ../a}}]", "volumes[0].name", "no name of a volume"),
+    (f"{ONE}, volumes: [{{name: a}}, {{name: a}}]", "volumes[1].name", "twice"),
+    ("containers: [{name: a, env: [{name: 'a=b'}]}]", "containers[0].env[0].name", "variable"),
+    (
+        "containers: [{name: a, volumeMounts: [{name: b, mountPath: /b}]}]",
+        "containers[0].volumeMounts[0].name",
+        "no volume",
+    ),
+    (
+        "volumes: [{name: b}], containers: [{name: a, volumeMounts: [{name: b, mountPath: b}]}]",
+        "containers[0].volumeMounts[0].mountPath",
+        "no path",
+    ),
+    *(
+        (
+            f"volumes: [{{name: a, {source}: {{items: [{{key: a, path: {path}}}]}}}}]",
+            f"volumes[0].{source}.items[0].path",
+            "within the volume",
+        )
+        for source in ("configMap", "secret")
+        for path in ("../a", "/a", "a/../../b", "''")
+    ),
+    (
+        "volumes: [{name: a, projected: {sources: [{secret: {items: [{path: ../a}]}}]}}]",
+        "volumes[0].projected.sources[0].secret.items[0].path",
+        "within the volume",
+    ),
+    (
+        "volumes: [{name: a, downwardAPI: {items: [{path: ../a}]}}]",
+        "volumes[0].downwardAPI.items[0].path",
+        "within the volume",
+    ),
+    (
+        "volumes: [{name: a, secret: {defaultMode: 1000}}]",
+        "volumes[0].secret.defaultMode",
+        "no mode of a file",
+    ),
+]
+MOUNTS = "volumeMounts: [{name: b, mountPath: /b, subPath: ../b}]"
+DEPLOYMENT = [
+    (
+        f"template: {{spec: {{volumes: [{{name: b}}], containers: [{{name: a, {MOUNTS}}}]}}}}",
+        "template.spec.containers[0].volumeMounts[0].subPath",
+        "within the volume",
+    )
+]
+
 RULES = {
+    "ConfigMap": CONFIG_MAP,
+    "Pod": POD,
+    "Deployment": DEPLOYMENT,
     "Secret": SECRET,
     "PeerAuthentication": PEER_AUTHENTICATION,
     "VirtualService": VIRTUAL_SERVICE,
@@ -529,6 +595,12 @@ VALID = [
     ("PeerAuthentication", "mtls: {mode: STRICT}, selector: {}"),
     ("Secret", "type: kubernetes.io/tls\ndata: {tls.crt: ''}\nstringData: {tls.key: ''}"),
     ("Secret", "data: {.dockerconfigjson: e30=}"),
+    ("ConfigMap", "data: {a.b_c-D: x, .x: z}\nbinaryData: {b: ''}"),
+    (
+        "Pod",
+        "volumes: [{name: a, secret: {secretName: b, defaultMode: 0400}}], containers: [{name: c, "
+        "volumeMounts: [{name: a, mountPath: /a, subPath: b/c}], env: [{name: A.b-1}]}]",
+    ),
     ("Service", "clusterIP: None"),
     ("Service", "type: ExternalName, externalName: a.com"),
     ("Service", "ports: [{port: 80, targetPort: http}]"),

@@ -9,6 +9,7 @@ from plait.config import (
     syntax,
     validate_core,
     validate_hosts,
+    validate_pods,
     validate_routes,
     validate_rules,
     validate_security,
@@ -20,6 +21,10 @@ from plait.config.syntax import Findings
 _ISTIO: Final = "networking.istio.io"
 _RULES: Final[Mapping[tuple[str, str], Callable[[Object[Any], Path], Findings]]] = {
     ("", "Service"): validate_core.service,
+    ("", "ConfigMap"): validate_pods.config_map,
+    ("", "Pod"): validate_pods.pod,
+    ("apps", "Deployment"): validate_pods.workload,
+    ("apps", "ReplicaSet"): validate_pods.workload,
     ("discovery.k8s.io", "EndpointSlice"): validate_core.endpoint_slice,
     (_ISTIO, "VirtualService"): validate_routes.virtual_service,
     (_ISTIO, "DestinationRule"): validate_rules.destination_rule,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from plait.config import credentials, syntax
@@ -13,9 +12,8 @@ from plait.config.kinds.peer_authentication import PeerAuthentication
 from plait.config.kinds.secret import Secret
 from plait.config.meta import Object
 from plait.config.syntax import Findings
+from plait.config.validate_pods import LARGEST, value_name
 
-_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_MOST: Final = 1024 * 1024  # bytes, as in Kubernetes
 _NEEDED: Final = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
@@ -28,13 +26,11 @@ def secret(found: Object[Secret], path: Path) -> Findings:
     """All that is wrong with a Secret; no finding shows a value."""
     values = found.spec.values
     for name in sorted(values):
-        if not _NAME.fullmatch(name) or name in (".", ".."):
-            field = "data" if name in found.spec.data else "stringData"
-            hint = "up to 253 letters, digits, -, _ and ."
-            yield invalid((*path, field, name), f"{shown(name)} is no name of a value", hint)
+        field = "data" if name in found.spec.data else "stringData"
+        yield from value_name(name, (*path, field, name))
     size = sum(len(value) for value in values.values())
-    if size > _MOST:
-        hint = f"all values together may have {_MOST} bytes"
+    if size > LARGEST:
+        hint = f"all values together may have {LARGEST} bytes"
         yield invalid((*path, "data"), f"the values have {size} bytes", hint)
     for flaw in credentials.flaws(values):
         hint = "a certificate and its key in PEM, the certificate of the server first"
