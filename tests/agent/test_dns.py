@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ import pytest
 from plait.agent.dns import Names, Resolver
 from plait.base.processes import Command
 from plait.config.capture import Capture
+from tests.support.commands import output
 from tests.support.netns import Network, needs_root
 
 ADDRESSES = tuple(f"10.0.{i // 100}.{i % 100}" for i in range(200))
@@ -339,11 +339,7 @@ def test_a_program_in_a_captured_namespace_looks_names_up_as_usual(tmp_path):
                 machine(knows) as elsewhere,
                 resolver(upstream=(elsewhere,), namespace=namespace, port=15053),
             ):
-                done = await asyncio.to_thread(
-                    subprocess.run, command.launcher(), capture_output=True, timeout=60
-                )
-            assert done.returncode == 0, done.stderr.decode()
-            return done.stdout.decode()
+                return (await asyncio.to_thread(output, command)).decode()
 
         found = json.loads(asyncio.run(story()))
 

@@ -59,6 +59,22 @@ def test_it_has_the_environment_and_the_directory_that_it_is_given_and_no_other(
     assert "HOME" not in said
 
 
+def test_its_variables_are_not_among_the_arguments_that_everybody_may_read(tmp_path: Path):
+    values = {f"V{i}": f"secret-{i}" * 10_000 for i in range(20)}  # more than arguments can hold
+    command = Command(command=("/bin/sh", "-c", "echo ${#V0} ${#V19}"), environment=values)
+
+    with command.launcher() as (launcher, request):
+        assert "secret" not in " ".join(launcher)
+        assert launcher[-4:] == (str(request), *command.command)
+    assert ended(command, tmp_path) == (0, "80000 90000\n")
+
+
+def test_a_program_inherits_no_file_of_who_started_it(tmp_path: Path):
+    code, said = ended(Command(command=("/bin/ls", "/proc/self/fd")), tmp_path)
+
+    assert (code, said.split()) == (0, ["0", "1", "2", "3"])  # the last is the directory itself
+
+
 def test_what_it_says_is_added_to_the_log(tmp_path: Path):
     command = Command(command=("/bin/sh", "-c", "echo out; echo wrong >&2"))
 

@@ -536,6 +536,7 @@ POD = [
     ),
 ]
 MOUNTS = "volumeMounts: [{name: b, mountPath: /b, subPath: ../b}]"
+GOOD_MOUNTS = "volumeMounts: [{name: b, mountPath: /b, subPath: b/c}], env: [{name: A.b-1}]"
 DEPLOYMENT = [
     (
         f"template: {{spec: {{volumes: [{{name: b}}], containers: [{{name: a, {MOUNTS}}}]}}}}",
@@ -598,8 +599,7 @@ VALID = [
     ("ConfigMap", "data: {a.b_c-D: x, .x: z}\nbinaryData: {b: ''}"),
     (
         "Pod",
-        "volumes: [{name: a, secret: {secretName: b, defaultMode: 0400}}], containers: [{name: c, "
-        "volumeMounts: [{name: a, mountPath: /a, subPath: b/c}], env: [{name: A.b-1}]}]",
+        f"volumes: [{{name: b, secret: {{defaultMode: 0400}}}}], {ONE[:-2]}, {GOOD_MOUNTS}}}]",
     ),
     ("Service", "clusterIP: None"),
     ("Service", "type: ExternalName, externalName: a.com"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from plait.base.processes import Command
 from plait.xds import dns_table
 from plait.xds.resource import HOSTS
 from tests.support import istio
+from tests.support.commands import output
 from tests.support.netns import needs_root
 from tests.support.world import Captured, captured
 from tests.support.xds_client import connected, node
@@ -58,11 +58,7 @@ async def greetings(world: Captured, *targets: str) -> list[str]:
         network=f"/run/netns/{world.network.namespace('web')}",
         mounts=((str(conf), "/etc/resolv.conf"),),
     )
-    done = await asyncio.to_thread(
-        subprocess.run, command.launcher(), capture_output=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    found: list[str] = json.loads(done.stdout)
+    found: list[str] = json.loads(await asyncio.to_thread(output, command))
     return found
 
 

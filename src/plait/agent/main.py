@@ -190,9 +190,10 @@ class _Proxy:
             is_bound=True,
         )
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(  # noqa: S603 - our own binary and flags
-            launched.launcher(), stdin=quiet, stdout=quiet, stderr=quiet
-        )
+        with launched.launcher() as (launcher, request):
+            return subprocess.Popen(  # noqa: S603 - our own binary and flags
+                launcher, stdin=quiet, stdout=quiet, stderr=quiet, pass_fds=(request,)
+            )
 
     def _listening(self) -> tuple[str, ...]:
         try:

@@ -1,10 +1,12 @@
 """Becomes another program: in its network namespace, as its user, with its files.
 
-Run by path, ``python -I -S launch.py REQUEST``, so it may import the standard library alone.  A
-program of its own instead of code between fork and exec: it may do what it likes, and what goes
+Run by path, ``python -I -S launch.py FILE COMMAND…``, so it may import the standard library alone.
+A program of its own instead of code between fork and exec: it may do what it likes, and what goes
 wrong is said on its error stream, which is the log of the program that it should have become.
 
-REQUEST is JSON, see `Request`.  Exit codes as of a shell: 126 not executable, 127 not found.
+FILE is the number of an open file with JSON, see `Request`: everybody may read what the arguments
+of a program are, but its variables may be secret.  Exit codes as of a shell: 126 not executable,
+127 not found.
 """
 
 from __future__ import annotations
@@ -134,8 +136,10 @@ def _check(result: int, what: str) -> None:
 
 
 def main() -> int:
-    """Become what the first argument asks for; returns only if that fails."""
-    request: Request = json.loads(sys.argv[1])
+    """Become what is asked for; returns only if that fails."""
+    with open(int(sys.argv[1]), encoding="utf-8") as file:
+        request: Request = json.load(file)
+    request["command"] = sys.argv[2:]
     try:
         become(request)
     except OSError as error:

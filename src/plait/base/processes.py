@@ -15,7 +15,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,19 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_bound: bool = False
     is_orphan: bool = False
 
-    def launcher(self, **more: Any) -> tuple[str, ...]:
-        """The command that becomes this one, for who must start it by itself."""
+    @contextmanager
+    def launcher(self, **more: Any) -> Iterator[tuple[tuple[str, ...], int]]:
+        """The command that becomes this one, for who must start it by itself.
+
+        With it comes the number of an open file that it must inherit, and that is closed after.
+        """
         request = {k: v for k, v in structs.asdict(self).items() if v is not None} | more
-        return (sys.executable, "-I", "-S", _LAUNCH, json.dumps(request))
+        del request["command"]
+        with open(os.memfd_create("launch"), "wb+") as file:
+            file.write(json.dumps(request).encode())
+            file.seek(0)
+            number = file.fileno()
+            yield (sys.executable, "-I", "-S", _LAUNCH, str(number), *self.command), number
 
 
 class Handle(Struct, frozen=True):
@@ -150,7 +160,8 @@ def start(command: Command, log: Path) -> Process:
     """
     if command.is_orphan:
         return _orphan(command, log)
-    child = _launched(command.launcher(), log)
+    with command.launcher() as (launcher, request):
+        child = _launched(launcher, log, request)
     return Process(Handle(child.pid, _started(child.pid) or 0), child)
 
 
@@ -170,7 +181,8 @@ def _orphan(command: Command, log: Path) -> Process:
     """Start the child of a process that ends at once; it tells the number through a pipe."""
     ours, theirs = os.pipe()
     try:
-        between = _launched(command.launcher(report=theirs), log, theirs)
+        with command.launcher(report=theirs) as (launcher, request):
+            between = _launched(launcher, log, request, theirs)
     except BaseException:
         os.close(ours)
         raise
@@ -191,12 +203,10 @@ def adopt(handle: Handle) -> Process | None:
 
 def find(*arguments: str) -> Process | None:
     """A process that has these arguments one after the other, or is about to; None: none has."""
-    becoming = json.dumps(arguments)[1:-1].encode()
-    being = b"\0".join(one.encode() for one in ("", *arguments, ""))
+    wanted = b"\0".join(one.encode() for one in ("", *arguments, ""))
     for one in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (one / "cmdline").read_bytes()
-            if being in words or (os.fsencode(_LAUNCH) in words and becoming in words):
+            if wanted in (one / "cmdline").read_bytes():
                 started = _started(int(one.name))
                 return None if started is None else Process(Handle(int(one.name), started))
     return None

@@ -129,9 +129,15 @@ async def _answer(handler: _Handler, target: Target) -> str:
 
 
 async def _exec(command: Command) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command.launcher(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
-    )
+    with command.launcher() as (launcher, request):
+        process = await asyncio.create_subprocess_exec(
+            *launcher,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,
+            pass_fds=(request,),
+        )
     try:
         said = b""
         while process.stdout and (part := await process.stdout.read(65536)):

@@ -115,7 +115,7 @@ class _Shown:
                 f"see: plait logs {name} -c {container}"
             )
         try:
-            command = runtime.entry(record.key, container, words).launcher()
+            command = runtime.entry(record.key, container, words)
         except LookupError as error:
             raise status.bad_request(str(error)) from error
         return reply({"command": command, "uid": os.geteuid(), "machine": processes.machine()})

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
+from msgspec import convert
 
 from plait.base import processes
 from plait.ui.cli import common, targets
@@ -53,8 +54,7 @@ def _enter(page: dict[str, Any]) -> NoReturn:
         raise click.ClickException(
             f"the mesh runs as user {page['uid']}: run this as that user (sudo)"
         )
-    launcher = page["command"]
-    try:
+    command = convert(page["command"], processes.Command)
+    with command.launcher() as (launcher, request):
+        os.set_inheritable(request, True)
         os.execv(launcher[0], launcher)  # noqa: S606 - what the user asked for, in our place
-    except OSError as error:
-        raise click.ClickException(f"cannot start {launcher[0]}: {error.strerror}") from error
