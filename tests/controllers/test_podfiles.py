@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 from plait.config.meta import Object
-from plait.config.ports import PodFiles
+from plait.config.ports import Hidden, PodFile, PodFiles
 from plait.controllers.podfiles import errand, files
 from tests.support.objects import engine, made, put, ran
 
 
 def config_map(name: str = "x", **data: str) -> Object[Any]:
     return made("ConfigMap", name, {"data": data, "binaryData": {"raw": "AAE="}})
+
+
+def secret(name: str = "s", **values: str) -> Object[Any]:
+    raw = {} if values else {"raw": "/w=="}
+    return made("Secret", name, {"stringData": values, "data": raw})
 
 
 def pod(**container: Any) -> Object[Any]:
@@ -89,9 +94,96 @@ def test_volumes_have_all_keys_or_those_that_are_named():
     )
 
     assert found(asked, config_map(a="1")).volumes == {
-        "all": {"a": b"1", "raw": b"\0\1"},
-        "some": {"b/c": b"1"},
+        "all": {"a": PodFile(b"1"), "raw": PodFile(b"\0\1")},
+        "some": {"b/c": PodFile(b"1")},
         "none": {},
+    }
+
+
+def test_secrets_are_kept_apart_from_all_else():
+    asked = pod(
+        envFrom=[{"secretRef": {"name": "s"}, "prefix": "S_"}, {"configMapRef": {"name": "x"}}],
+        env=reference(secretKeyRef={"name": "s", "key": "user"}),
+        volumes=[
+            {"name": "own", "secret": {"secretName": "s"}},
+            {"name": "plain", "configMap": {"name": "x", "items": [{"key": "a", "path": "a"}]}},
+        ],
+    )
+
+    given = found(asked, secret(user="ann", pass_word="hush"), config_map(a="1"))
+
+    assert given == PodFiles(
+        env={"app": {"a": "1"}},
+        volumes={"plain": {"a": PodFile(b"1")}},
+        hidden=Hidden(
+            env={"app": {"S_user": "ann", "S_pass_word": "hush", "A": "ann"}},
+            volumes={"own": {"user": PodFile(b"ann"), "pass_word": PodFile(b"hush")}},
+        ),
+    )
+    assert "hush" not in repr(given)
+    assert "pass_word" in repr(given)
+
+
+def test_a_later_variable_of_the_same_name_decides_whether_it_is_secret():
+    asked = pod(
+        envFrom=[{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "x"}}],
+        env=reference(secretKeyRef={"name": "s", "key": "A"}),
+    )
+
+    given = found(asked, secret(A="secret", B="secret"), config_map(A="plain", B="plain"))
+
+    assert given.env == {"app": {"B": "plain"}}
+    assert given.hidden.env == {"app": {"A": "secret"}}
+
+
+def test_files_have_the_mode_of_their_own_or_of_their_volume():
+    items = [{"key": "a", "path": "a", "mode": 0o400}, {"key": "a", "path": "b"}]
+    asked = pod(
+        volumes=[
+            {"name": "c", "configMap": {"name": "x", "defaultMode": 0o600, "items": items}},
+            {"name": "s", "secret": {"secretName": "s", "defaultMode": 0, "items": items}},
+        ]
+    )
+
+    given = found(asked, secret(a="1"), config_map(a="1"))
+
+    assert given.volumes["c"] == {"a": PodFile(b"1", 0o400), "b": PodFile(b"1", 0o600)}
+    assert given.hidden.volumes["s"] == {"a": PodFile(b"1", 0o400), "b": PodFile(b"1", 0)}
+
+
+def test_a_projected_volume_has_the_files_of_all_its_sources():
+    field = {"path": "me/labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    sources = [
+        {"configMap": {"name": "x", "items": [{"key": "a", "path": "c"}]}},
+        {"downwardAPI": {"items": [field]}},
+        {"configMap": {"name": "no", "optional": True}},
+    ]
+    secrets = [*sources, {"secret": {"name": "s"}}]
+    asked = pod(
+        volumes=[
+            {"name": "plain", "projected": {"sources": sources, "defaultMode": 0o440}},
+            {"name": "mixed", "projected": {"sources": secrets}},
+        ]
+    )
+
+    given = found(asked, secret(a="1"), config_map(a="2"))
+
+    labels = b'app="web"'
+    assert given.volumes == {
+        "plain": {"c": PodFile(b"2", 0o440), "me/labels": PodFile(labels, 0o440)}
+    }
+    assert given.hidden.volumes == {
+        "mixed": {"c": PodFile(b"2"), "me/labels": PodFile(labels), "a": PodFile(b"1")}
+    }
+
+
+def test_fields_of_the_pod_are_files_too():
+    paths = ("metadata.name", "metadata.annotations", "metadata.labels['app']")
+    items = [{"path": f"f{i}", "fieldRef": {"fieldPath": path}} for i, path in enumerate(paths)]
+    asked = pod(volumes=[{"name": "v", "downwardAPI": {"items": items}}])
+
+    assert found(asked).volumes == {
+        "v": {"f0": PodFile(b"p"), "f1": PodFile(b'note="n"'), "f2": PodFile(b"web")}
     }
 
 
@@ -115,11 +207,34 @@ def test_volumes_have_all_keys_or_those_that_are_named():
         (pod(env=reference(secretKeyRef={"name": "s", "key": "a"})), 'secret "s" not found'),
         (pod(envFrom=[{"secretRef": {"name": "s"}}]), 'secret "s" not found'),
         (pod(volumes=[{"name": "v", "secret": {"secretName": "s"}}]), 'secret "s" not found'),
+        (
+            pod(env=reference(secretKeyRef={"name": "known", "key": "b"})),
+            "couldn't find key b in Secret demo/known",
+        ),
+        (
+            pod(env=reference(secretKeyRef={"name": "known", "key": "raw"})),
+            "the value of raw in Secret demo/known is no text: mount it as a file",
+        ),
+        (
+            pod(volumes=[{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
+            'secret "s" not found',
+        ),
         (pod(env=reference(fieldRef={"fieldPath": "spec.no"})), 'no field "spec.no"'),
+        (
+            pod(
+                volumes=[
+                    {
+                        "name": "v",
+                        "downwardAPI": {"items": [{"path": "f", "fieldRef": {"fieldPath": "no"}}]},
+                    }
+                ]
+            ),
+            'file "f": a Pod has no field "no"',
+        ),
     ],
 )
 def test_what_is_missing_is_named(asked: Object[Any], problem: str):
-    (said,) = found(asked, config_map(a="1")).problems
+    (said,) = found(asked, config_map(a="1"), secret("known")).problems
 
     assert problem in said
 

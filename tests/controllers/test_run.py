@@ -12,7 +12,7 @@ from msgspec import structs
 
 from plait.config.kinds.pod import Pod
 from plait.config.meta import Object, Origin
-from plait.config.ports import Change
+from plait.config.ports import Change, PodFile
 from plait.config.record import Record, Write, timestamp
 from tests.support.runtime import FakeRuntime
 from tests.support.stores import config_map
@@ -308,7 +308,7 @@ def test_a_pod_waits_for_its_config_map_and_takes_what_changes():
         assert found.runtime.files[one.key].env == {"app": {"A": "1"}}
         await found.put(config_map("x", "2"))
         volumes_of = lambda: found.runtime.files[one.key].volumes  # noqa: E731
-        await found.until(lambda: volumes_of() == {"v": {"value": b"2"}})
+        await found.until(lambda: volumes_of() == {"v": {"value": PodFile(b"2")}})
         assert list(found.runtime.pods) == [one.key]
 
     check(body)

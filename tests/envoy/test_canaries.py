@@ -40,9 +40,13 @@ STORES = {
     "ca/*.key": "the authority's roots, until their rotation destroys them",
     "doors/tokens.pem": "the key that tokens of the API are signed with",
     "run/proxy/*/own/identity": "a workload's key, for Envoys that start while nobody signs",
+    "run/pods/*/volumes/login/password": "a Secret as a file of a Pod, seen by its container alone",
     "run/proxy/*/own/cache.key": "the key of the agent's cache, which has keys of gateways",
 }
 """Where secrets are in plain, and why; nobody but the mesh's own user can read any of them."""
+
+VARIABLE = "variable of a program"
+"""The name of the only secret that a program has among its variables."""
 
 HOST = "shop.example"
 CLUSTER = f"outbound|9080||{istio.host('reviews')}"
@@ -75,6 +79,7 @@ class World(Machine):
         self.limits: set[str] = set()
         self.modes: dict[str, set[int]] = {pattern: set() for pattern in STORES}
         self.kept: set[str] = set()
+        self.variables: set[str] = set()
         self.cores: list[Path] = []
         self.environment |= {"PLAIT_API_TLS": "true", "PLAIT_LOG_LEVEL": "debug"}
         self.prefix = ("prlimit", "--core=unlimited:unlimited")
@@ -88,14 +93,28 @@ class World(Machine):
         port = {"number": self.tls, "name": "shop", "protocol": "HTTPS"}
         http["spec"]["servers"].append({"port": port, "hosts": [HOST], "tls": shown})
         self.write("web", service("web", http=9080), self.backend("web"))
-        self.write("reviews", service("reviews", http=9080), self.backend("reviews"))
+        reference = {"name": "of-a-program", "key": "token"}
+        reviews = self.backend(
+            "reviews",
+            env=[{"name": "TOKEN", "valueFrom": {"secretKeyRef": reference}}],
+            volumeMounts=[{"name": "login", "mountPath": str(self.files.parent / "mounted")}],
+        )
+        kept = {"secretName": "of-a-file", "defaultMode": 0o600}
+        reviews["spec"]["template"]["spec"]["volumes"] = [{"name": "login", "secret": kept}]
+        self.write("reviews", service("reviews", http=9080), reviews)
         route = istio.virtual_service(
             "reviews", {"route": [istio.to("reviews", port=9080)]}, hosts=["*"], gateways=["gw"]
         )
         self.write("gateway", http, route)
         password = f"canary-{secrets.token_hex(12)}"
         self.canaries.add("password in a file", password)
-        self.write("password", secret("of-a-file", password=password))
+        token = f"canary-{secrets.token_hex(12)}"
+        self.canaries.add(VARIABLE, token)
+        self.write(
+            "password",
+            secret("of-a-file", password=password),
+            secret("of-a-program", token=token),
+        )
 
     def plant(self) -> None:
         """Write Secrets, good and broken, and have tokens made."""
@@ -190,8 +209,11 @@ class World(Machine):
         for where, names in self.canaries.below(self.data, STORES).items():
             self.leaks[f"{when}: {where}"] = names
         self.cores += [*ROOT.glob("core*"), *self.data.rglob("core")]
+        own = {f"{pid}/environ" for pid in self.programs()}
         for where, names in self.canaries.among(pids).items():
-            self.leaks[f"{when}: {where}"] = names
+            self.variables |= names if where in own else set()
+            if leaked := names - ({VARIABLE} if where in own else set()):
+                self.leaks[f"{when}: {where}"] = leaked
 
     # What is done to it
 
@@ -284,7 +306,8 @@ def test_the_search_finds_what_is_there_to_be_found(world: World):
 
     assert canaries.found(json.dumps(certificate("shop", world.pair))) == {"key of the gateway"}
     assert canaries.found(world.pair.key) == {"key of the gateway", "a private key"}
-    assert {"a private key", "secrets.key"} <= world.kept
+    assert {"a private key", "secrets.key", "password in a file"} <= world.kept
+    assert world.variables == {VARIABLE}
 
 
 def test_nothing_that_is_printed_has_a_secret(world: World):

@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 
+from msgspec.structs import replace
+
 from plait.base import netns
 from plait.base import place as places
 from plait.base.place import ProxySpec
-from plait.config.ports import PodFiles
+from plait.config.meta import Key
+from plait.config.ports import Hidden, PodFile, PodFiles
 from plait.platforms.local import members
 from plait.platforms.local.network import Network
+from plait.platforms.local.pods import Platform
 from tests.support.netns import needs_root
 from tests.support.platform import (
     SERVER,
@@ -29,6 +33,15 @@ from tests.support.platform import (
 pytestmark = needs_root
 NONE = PodFiles()
 FAST = {"periodSeconds": 1, "failureThreshold": 1}
+
+
+async def printed(platform: Platform, pod: Key, count: int) -> str:
+    """What a container has said, once that is so many lines."""
+    lines = ""
+    while lines.count("\n") < count:
+        await asyncio.sleep(0.02)
+        lines = await said(platform.logs(pod, "app", follow=False, previous=False, tail=None))
+    return lines
 
 
 def test_a_pod_runs_with_its_own_address_name_and_files():
@@ -51,12 +64,7 @@ def test_a_pod_runs_with_its_own_address_name_and_files():
         async with world.platform() as platform:
             await platform.run(asked, files({"WHO": "you"}, {"data": {"key": b"value\n"}}))
             status = await world.until(is_ready)
-            lines = ""
-            while lines.count("\n") < 11:
-                lines = await said(
-                    platform.logs(asked.key, "app", follow=False, previous=False, tail=None)
-                )
-                await asyncio.sleep(0.02)
+            lines = await printed(platform, asked.key, 11)
             await platform.stop(asked.key, 1)
 
         assert status.pod_ip == "10.244.0.2"
@@ -64,6 +72,46 @@ def test_a_pod_runs_with_its_own_address_name_and_files():
         assert lines.startswith("app-1\nnameserver 127.0.0.1\nsearch demo.svc.cluster.local svc")
         assert "10.244.0.2 app-1\nvalue\nhello you you app-1\n65534\n65534\n" in lines
         assert not (world.top / "mounted").exists()
+
+    running(body)
+
+
+def test_what_is_secret_is_for_the_container_alone_and_in_no_note():
+    async def body(world: World) -> None:
+        place = world.top / "mounted" / "keys"
+        asked = pod(
+            script=f"cat {place}/key; echo $TOKEN; stat -c %a {place}/key; exec sleep 1000",
+            spec={"volumes": [{"name": "keys", "secret": {"secretName": "s"}}]},
+            volumeMounts=[{"name": "keys", "mountPath": str(place)}],
+        )
+        hidden = Hidden(
+            env={"app": {"TOKEN": "of-token"}},
+            volumes={"keys": {"key": PodFile(b"of-key\n", 0o400)}},
+        )
+        given = PodFiles(env={"app": {}}, hidden=hidden)
+        async with world.platform() as platform:
+            await platform.run(asked, given)
+            first = pid(await world.until(is_ready))
+            lines = await printed(platform, asked.key, 3)
+        directory = world.place.pod(asked.key.namespace, asked.key.name)
+        journal = (directory / "journal.json").read_text()
+        os.kill(first, signal.SIGKILL)
+        async with world.platform() as platform:
+            await world.until(
+                lambda s: (w := container(s).state.waiting) and "its Secrets" in w.message
+            )
+            again = PodFiles(
+                env={"app": {}},
+                hidden=replace(hidden, volumes={"keys": {"key": PodFile(b"new\n", 0o444)}}),
+            )
+            await platform.run(asked, again)
+            await world.until(is_ready)
+            later = await printed(platform, asked.key, 3)
+
+        assert lines == "of-key\nof-token\n400\n"
+        assert "of-" not in journal
+        assert (directory / "volumes").stat().st_mode & 0o777 == 0o700
+        assert later == "new\nof-token\n444\n"
 
     running(body)
 

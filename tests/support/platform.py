@@ -15,7 +15,7 @@ from plait.base import place as places
 from plait.base.place import Place, ProxySpec, ProxyState
 from plait.config.kinds.pod import ContainerStatus, PodStatus
 from plait.config.meta import Key, Object
-from plait.config.ports import PodFiles
+from plait.config.ports import PodFile, PodFiles
 from plait.platforms.local import members
 from plait.platforms.local.network import Network
 from plait.platforms.local.pods import Platform
@@ -168,10 +168,20 @@ async def said(lines: AsyncIterator[bytes]) -> str:
     return b"".join([part async for part in lines]).decode()
 
 
+def contents(
+    volumes: Mapping[str, Mapping[str, bytes]],
+) -> dict[str, dict[str, PodFile]]:
+    """Volumes with files that everybody may read."""
+    return {
+        volume: {name: PodFile(content) for name, content in files.items()}
+        for volume, files in volumes.items()
+    }
+
+
 def files(
     env: Mapping[str, str] = {},
     volumes: Mapping[str, Mapping[str, bytes]] = {},
     problems: Sequence[str] = (),
 ) -> PodFiles:
     """What a Pod takes from other objects."""
-    return PodFiles(env={"app": env}, volumes=volumes, problems=tuple(problems))
+    return PodFiles(env={"app": env}, volumes=contents(volumes), problems=tuple(problems))

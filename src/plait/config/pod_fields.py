@@ -9,7 +9,15 @@ from plait.config.kinds.pod import PodSecurityContext
 from plait.config.kinds.volume import Volume
 
 _USER: Final = ("runAsUser", "runAsGroup")
-_VOLUMES: Final = ("name", "hostPath", "emptyDir", "configMap")
+_VOLUMES: Final = (
+    "name",
+    "hostPath",
+    "emptyDir",
+    "configMap",
+    "secret",
+    "downwardAPI",
+    "projected",
+)
 
 _POD: Final = (
     "ephemeralContainers",
@@ -44,13 +52,14 @@ _POD: Final = (
     "workloadRef",
     "volumes[].emptyDir.medium",
     "volumes[].emptyDir.sizeLimit",
-    "volumes[].configMap.defaultMode",
-    "volumes[].configMap.items[].mode",
+    "volumes[].downwardAPI.items[].resourceFieldRef",
+    "volumes[].projected.sources[].downwardAPI.items[].resourceFieldRef",
+    "volumes[].projected.sources[].serviceAccountToken",
+    "volumes[].projected.sources[].clusterTrustBundle",
+    "volumes[].projected.sources[].podCertificate",
 )
 _CONTAINER: Final = (
-    "envFrom[].secretRef",
     "env[].valueFrom.resourceFieldRef",
-    "env[].valueFrom.secretKeyRef",
     "env[].valueFrom.fileKeyRef",
     "resources",
     "resizePolicy",

@@ -102,17 +102,38 @@ class StatusSink(Protocol):
         ...
 
 
+class PodFile(Struct, frozen=True):
+    """A file in a volume, and who may do what with it."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+class Hidden(Struct, frozen=True, kw_only=True):
+    """What a Pod takes from Secrets, as in `PodFiles`: a platform keeps it in memory alone."""
+
+    env: Mapping[str, Mapping[str, str]] = {}
+    volumes: Mapping[str, Mapping[str, PodFile]] = {}
+
+    def __repr__(self) -> str:
+        """Without the values."""
+        names = sorted({*self.volumes, *(name for env in self.env.values() for name in env)})
+        return f"Hidden({', '.join(names)})"
+
+
 class PodFiles(Struct, frozen=True, kw_only=True):
     """What a Pod takes from other objects.
 
     Attributes:
         env: variables, by container.
         volumes: files, by volume and path in it.
+        hidden: variables and whole volumes in which something is from a Secret.
         problems: what is missing; a container is not started while there is some.
     """
 
     env: Mapping[str, Mapping[str, str]] = {}
-    volumes: Mapping[str, Mapping[str, bytes]] = {}
+    volumes: Mapping[str, Mapping[str, PodFile]] = {}
+    hidden: Hidden = Hidden()
     problems: tuple[str, ...] = ()
 
 

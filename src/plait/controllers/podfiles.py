@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct, structs
 
 from plait.base.query import Query
-from plait.config import catalog
-from plait.config.kinds.container import Container, EnvFromSource, EnvVar, ObjectFieldSelector
-from plait.config.kinds.core import ConfigMap
+from plait.config.kinds.container import (
+    ConfigMapKeySelector,
+    Container,
+    EnvFromSource,
+    EnvVarSource,
+    SecretKeySelector,
+)
 from plait.config.kinds.pod import Pod
-from plait.config.kinds.volume import ConfigMapVolumeSource, KeyToPath, Volume
+from plait.config.kinds.volume import (
+    ConfigMapProjection,
+    DownwardAPIProjection,
+    KeyToPath,
+    SecretProjection,
+    Volume,
+    VolumeProjection,
+)
 from plait.config.meta import Key, Object
-from plait.config.ports import PodFiles
+from plait.config.ports import Hidden, PodFile, PodFiles
 from plait.controllers import templates
+from plait.controllers.references import References, Values
 
 _NAME: Final = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
-_MAP_KEY: Final = re.compile(r"(labels|annotations)\['([^']*)'\]")
-_NO_SECRETS: Final = "Pods are not given Secrets yet: use a ConfigMap, or mark it as optional"
+_MODE: Final = 0o644
 
 
 class Errand(Struct, frozen=True, kw_only=True):
@@ -33,6 +44,18 @@ class Errand(Struct, frozen=True, kw_only=True):
     pod: Object[Pod]
     files: PodFiles
     problem: str = ""
+
+
+class _Variable(Struct, frozen=True):
+    value: str
+    is_secret: bool = False
+
+
+class _Content(Struct, frozen=True):
+    """The files of a volume."""
+
+    files: Mapping[str, PodFile] = {}
+    is_secret: bool = False
 
 
 def errand(q: Query, key: Key) -> Errand | None:
@@ -50,132 +73,145 @@ def files(q: Query, key: Key) -> PodFiles:
     found: Object[Pod] | None = q.row("Pod", key)
     if found is None or found.deleted is not None:
         return PodFiles()
-    needs = _Needs(q, found)
+    references = References(q, found)
     spec = found.spec.spec
-    containers = (*spec.init_containers, *spec.containers)
-    env = {one.name: needs.variables(one) for one in containers}
-    volumes = {
-        one.name: content for one in spec.volumes if (content := needs.volume(one)) is not None
+    env = {
+        one.name: _variables(references, one) for one in (*spec.init_containers, *spec.containers)
     }
-    return PodFiles(env=env, volumes=volumes, problems=tuple(dict.fromkeys(needs.problems)))
+    volumes = {
+        one.name: content
+        for one in spec.volumes
+        if (content := _volume(references, one)) is not None
+    }
+    return PodFiles(
+        env={name: _chosen(variables, secret=False) for name, variables in env.items()},
+        volumes={name: one.files for name, one in volumes.items() if not one.is_secret},
+        hidden=Hidden(
+            env={n: secrets for n, v in env.items() if (secrets := _chosen(v, secret=True))},
+            volumes={name: one.files for name, one in volumes.items() if one.is_secret},
+        ),
+        problems=tuple(dict.fromkeys(references.problems)),
+    )
 
 
-class _Needs:
-    """Looks up what one Pod needs, and notes what is missing."""
+# variables
 
-    def __init__(self, q: Query, pod: Object[Pod]) -> None:
-        self.problems: list[str] = []
-        self._q = q
-        self._pod = pod
 
-    def variables(self, container: Container) -> dict[str, str]:
-        """The variables of a container whose values stand elsewhere."""
-        found: dict[str, str] = {}
-        for source in container.env_from:
-            found.update(self._all(source))
-        for variable in container.env:
-            if variable.value_from is not None:
-                value = self._value(variable)
-                if value is not None:
-                    found[variable.name] = value
-        return found
+def _chosen(variables: Mapping[str, _Variable], *, secret: bool) -> dict[str, str]:
+    return {name: one.value for name, one in variables.items() if one.is_secret is secret}
 
-    def volume(self, volume: Volume) -> dict[str, bytes] | None:
-        """The files of a volume; None: it has none to begin with."""
-        if volume.config_map is not None:
-            return self._files(volume.config_map)
-        if volume.secret is not None and not volume.secret.optional:
-            name = volume.secret.secret_name
-            self.problems.append(
-                f'volume "{volume.name}": secret "{name}" not found. {_NO_SECRETS}'
-            )
-        return None
 
-    def _files(self, source: ConfigMapVolumeSource) -> dict[str, bytes]:
-        found = self._config_map(source.name, optional=bool(source.optional))
-        if found is None:
-            return {}
-        content = _content(found)
-        if not source.items:
-            return content
-        return dict(self._chosen(source, source.items, content))
-
-    def _chosen(
-        self,
-        source: ConfigMapVolumeSource,
-        items: Iterable[KeyToPath],
-        content: Mapping[str, bytes],
-    ) -> Iterator[tuple[str, bytes]]:
-        for item in items:
-            if item.key in content:
-                yield item.path, content[item.key]
-            elif not source.optional:
-                self._lacks(source.name, item.key)
-
-    def _all(self, source: EnvFromSource) -> dict[str, str]:
-        if source.secret_ref is not None and not source.secret_ref.optional:
-            name = source.secret_ref.name
-            self.problems.append(f'secret "{name}" not found. {_NO_SECRETS}')
-        reference = source.config_map_ref
-        if reference is None:
-            return {}
-        found = self._config_map(reference.name, optional=bool(reference.optional))
-        named = {
-            f"{source.prefix}{key}": text for key, text in (found.data if found else {}).items()
-        }
-        return {name: text for name, text in named.items() if _NAME.fullmatch(name)}
-
-    def _value(self, variable: EnvVar) -> str | None:
+def _variables(references: References, container: Container) -> dict[str, _Variable]:
+    """The variables of a container whose values stand elsewhere."""
+    found: dict[str, _Variable] = {}
+    for all_of in container.env_from:
+        found.update(_all(references, all_of))
+    for variable in container.env:
         source = variable.value_from
-        if source is None:
-            return variable.value
-        if source.field_ref is not None:
-            return self._field(variable.name, source.field_ref)
-        if source.config_map_key_ref is not None:
-            chosen = source.config_map_key_ref
-            found = self._config_map(chosen.name, optional=bool(chosen.optional))
-            if found is not None and chosen.key not in found.data and not chosen.optional:
-                self._lacks(chosen.name, chosen.key)
-            return found.data.get(chosen.key) if found else None
-        if source.secret_key_ref is not None and not source.secret_key_ref.optional:
-            name = source.secret_key_ref.name
-            self.problems.append(f'secret "{name}" not found. {_NO_SECRETS}')
+        if source and (one := _value(references, variable.name, source)) is not None:
+            found[variable.name] = one
+    return found
+
+
+def _all(references: References, source: EnvFromSource) -> Iterator[tuple[str, _Variable]]:
+    values = None
+    if (chosen := source.config_map_ref) is not None:
+        values = references.config_map(chosen.name, optional=chosen.optional)
+    elif (chosen := source.secret_ref) is not None:
+        values = references.secret(chosen.name, optional=chosen.optional)
+    for key in values.texts if values else ():
+        name = f"{source.prefix}{key}"
+        if values and _NAME.fullmatch(name) and (text := references.text(values, key)) is not None:
+            yield name, _Variable(text, values.is_secret)
+
+
+def _value(references: References, name: str, source: EnvVarSource) -> _Variable | None:
+    if source.field_ref is not None:
+        text = references.variable(name, source.field_ref)
+        return None if text is None else _Variable(text)
+    if (chosen := source.config_map_key_ref) is not None:
+        found = references.config_map(chosen.name, optional=chosen.optional)
+        return _keyed(references, found, chosen)
+    if (secret := source.secret_key_ref) is not None:
+        found = references.secret(secret.name, optional=secret.optional)
+        return _keyed(references, found, secret)
+    return None
+
+
+def _keyed(
+    references: References, found: Values | None, asked: ConfigMapKeySelector | SecretKeySelector
+) -> _Variable | None:
+    if found is None:
         return None
-
-    def _field(self, variable: str, reference: ObjectFieldSelector) -> str | None:
-        """A field of the Pod; those of its addresses are left to the platform."""
-        path, pod = reference.field_path, self._pod
-        plain = {
-            "metadata.name": pod.key.name,
-            "metadata.namespace": pod.key.namespace,
-            "metadata.uid": pod.uid,
-            "spec.nodeName": pod.spec.spec.node_name,
-            "spec.serviceAccountName": pod.spec.spec.service_account_name or "default",
-        }
-        if path in plain:
-            return plain[path]
-        if chosen := _MAP_KEY.fullmatch(path.removeprefix("metadata.")):
-            kept = pod.labels if chosen.group(1) == "labels" else pod.annotations
-            return kept.get(chosen.group(2), "")
-        if path not in _ADDRESSES:
-            self.problems.append(f'variable "{variable}": a Pod has no field "{path}" to refer to')
+    if asked.key not in found.texts:
+        if not asked.optional:
+            references.lacks(found, asked.key)
         return None
-
-    def _config_map(self, name: str, *, optional: bool) -> ConfigMap | None:
-        key = catalog.KINDS["ConfigMap"].key(self._pod.key.namespace, name)
-        found: Object[ConfigMap] | None = self._q.row("ConfigMap", key)
-        if found is None and not optional:
-            self.problems.append(f'configmap "{name}" not found')
-        return found.spec if found else None
-
-    def _lacks(self, name: str, key: str) -> None:
-        self.problems.append(
-            f"couldn't find key {key} in ConfigMap {self._pod.key.namespace}/{name}"
-        )
+    text = references.text(found, asked.key)
+    return None if text is None else _Variable(text, found.is_secret)
 
 
-_ADDRESSES: Final = ("status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs")
+# volumes
 
 
-def _content(found: ConfigMap) -> dict[str, bytes]:
-    return {**{name: text.encode() for name, text in found.data.items()}, **found.binary_data}
+def _volume(references: References, volume: Volume) -> _Content | None:
+    """The files of a volume; None: it has none to begin with."""
+    parts, mode = _parts(volume)
+    if parts is None:
+        return None
+    files = dict(
+        file
+        for part in parts
+        for file in _projected(references, part, _MODE if mode is None else mode)
+    )
+    return _Content(files, is_secret=any(part.secret is not None for part in parts))
+
+
+def _parts(volume: Volume) -> tuple[tuple[VolumeProjection, ...] | None, int | None]:
+    """What a volume is put together from, None: not from objects; and the mode of its files."""
+    if (config := volume.config_map) is not None:
+        one = ConfigMapProjection(name=config.name, items=config.items, optional=config.optional)
+        return (VolumeProjection(config_map=one),), config.default_mode
+    if (source := volume.secret) is not None:
+        name, items = source.secret_name, source.items
+        secret = SecretProjection(name=name, items=items, optional=source.optional)
+        return (VolumeProjection(secret=secret),), source.default_mode
+    if (own := volume.downward_api) is not None:
+        fields = DownwardAPIProjection(items=own.items)
+        return (VolumeProjection(downward_api=fields),), own.default_mode
+    if volume.projected is not None:
+        return volume.projected.sources, volume.projected.default_mode
+    return None, None
+
+
+def _projected(
+    references: References, part: VolumeProjection, mode: int
+) -> Iterator[tuple[str, PodFile]]:
+    """The files of one part, by their paths; `mode` for those that have none of their own."""
+    if (config := part.config_map) is not None:
+        found = references.config_map(config.name, optional=config.optional)
+        yield from _files(references, found, config, mode)
+    if (secret := part.secret) is not None:
+        found = references.secret(secret.name, optional=secret.optional)
+        yield from _files(references, found, secret, mode)
+    for item in part.downward_api.items if part.downward_api else ():
+        if item.field_ref is not None:
+            content = references.file(item.path, item.field_ref)
+            yield item.path, PodFile(content, mode if item.mode is None else item.mode)
+
+
+def _files(
+    references: References,
+    found: Values | None,
+    asked: ConfigMapProjection | SecretProjection,
+    mode: int,
+) -> Iterator[tuple[str, PodFile]]:
+    """All values, or those that are named, where they shall be."""
+    if found is None:
+        return
+    for item in asked.items or [KeyToPath(key=key, path=key) for key in found.content]:
+        if item.key in found.content:
+            own = mode if item.mode is None else item.mode
+            yield item.path, PodFile(found.content[item.key], own)
+        elif not asked.optional:
+            references.lacks(found, item.key)

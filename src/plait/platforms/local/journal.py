@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plait.base import place as places
 from plait.base.place import Place
 from plait.base.processes import Handle
 from plait.config.kinds.pod import Pod
 from plait.config.meta import Key, Object
-from plait.config.ports import PodFiles
+from plait.config.ports import Hidden, PodFiles
 from plait.platforms.local.containers import Life
 
 
@@ -38,6 +39,7 @@ class Journal(Struct, frozen=True, kw_only=True):
         created: seconds since the epoch when it came here.
         runs: by the container's name.
         is_networked: its namespace has been made.
+        is_short: what Secrets give it is not in here, and has to be told anew.
     """
 
     pod: Object[Pod]
@@ -46,6 +48,7 @@ class Journal(Struct, frozen=True, kw_only=True):
     created: float
     runs: Mapping[str, Run] = {}
     is_networked: bool = False
+    is_short: bool = False
 
 
 class Made(Struct, frozen=True):
@@ -72,7 +75,9 @@ class Journals:
         return [journal for journal in found if journal is not None]
 
     def write(self, journal: Journal) -> None:
-        """Remember."""
+        """Remember, but for what is secret."""
+        if journal.files.hidden != Hidden():
+            journal = replace(journal, files=replace(journal.files, hidden=Hidden()), is_short=True)
         places.write(self.directory(journal.pod.key) / "journal.json", journal)
 
     def forget(self, pod: Key) -> None:

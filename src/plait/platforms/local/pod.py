@@ -112,8 +112,8 @@ class LocalPod:
 
     def update(self, files: PodFiles) -> None:
         """Take over what changed in other objects: files at once, variables with the next run."""
-        if files != self.journal.files:
-            self._note(replace(self.journal, files=files))
+        if files != self.journal.files or self.journal.is_short:
+            self._note(replace(self.journal, files=files, is_short=False))
             if self.journal.is_networked:
                 self._write_files()
 
@@ -139,6 +139,8 @@ class LocalPod:
         Raises:
             BlockedError: it cannot be started now.
         """
+        if self.journal.is_short:
+            raise BlockedError(_CONFIG_ERROR, "what its Secrets hold is not known yet")
         if self.journal.files.problems:
             raise BlockedError(_CONFIG_ERROR, "; ".join(self.journal.files.problems))
         try:
@@ -161,7 +163,8 @@ class LocalPod:
         return replace(self._inside(container, image), command=tuple(command))
 
     def _inside(self, container: Container, image: Image) -> Command:
-        resolved = self.journal.files.env.get(container.name, {})
+        files, name = self.journal.files, container.name
+        resolved = {**files.env.get(name, {}), **files.hidden.env.get(name, {})}
         own = surroundings.environment(container, resolved, self.pod, self.address)
         mark = {members.MARK: container.name}
         variables = {**self._world.environment, **image.environment, **own, **mark}
@@ -334,7 +337,9 @@ class LocalPod:
         return self._ending.is_set()
 
     def _write_files(self) -> None:
-        volumes.write(self.directory, self.pod, self.address, self.journal.files.volumes)
+        files = self.journal.files
+        content = {**files.volumes, **files.hidden.volumes}
+        volumes.write(self.directory, self.pod, self.address, content)
 
     def _tell(self, reason: str, message: str) -> None:
         if (reason, message) != self._why:

@@ -12,6 +12,7 @@ from plait.config.kinds.container import Container, VolumeMount
 from plait.config.kinds.pod import Pod
 from plait.config.kinds.volume import Volume
 from plait.config.meta import Object
+from plait.config.ports import PodFile
 from plait.platforms.local import surroundings
 from plait.platforms.local.members import mounted
 
@@ -20,9 +21,11 @@ _SYSTEM = ("resolv.conf", "hosts", "hostname")
 
 
 def write(
-    directory: Path, pod: Object[Pod], address: str, files: Mapping[str, Mapping[str, bytes]]
+    directory: Path, pod: Object[Pod], address: str, files: Mapping[str, Mapping[str, PodFile]]
 ) -> None:
     """Write a Pod's files below its directory; what changed is seen by who runs already.
+
+    Only its containers see its volumes: they are mounted from where nobody else may go.
 
     Raises:
         OSError: they cannot be written.
@@ -34,13 +37,14 @@ def write(
     }
     (directory / "etc").mkdir(exist_ok=True)
     for name, text in system.items():
-        _rewrite(directory / "etc" / name, text.encode())
+        _rewrite(directory / "etc" / name, PodFile(text.encode()))
+    (directory / "volumes").mkdir(exist_ok=True, mode=0o700)
     for volume in pod.spec.spec.volumes:
         place = directory / "volumes" / volume.name
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(exist_ok=True)
         if volume.name in files:
             _fill(place, files[volume.name])
-        else:
+        elif volume.empty_dir is not None:
             place.chmod(0o777)
 
 
@@ -110,13 +114,13 @@ def _source(directory: Path, volumes: Mapping[str, Volume], mount: VolumeMount) 
     return str(source / mount.sub_path if mount.sub_path else source)
 
 
-def _fill(place: Path, files: Mapping[str, bytes]) -> None:
+def _fill(place: Path, files: Mapping[str, PodFile]) -> None:
     """Make a directory hold exactly these files."""
     place.chmod(0o755)
-    for name, content in files.items():
+    for name, file in files.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _rewrite(path, content)
+        _rewrite(path, file)
     wanted = {name.split("/")[0] for name in files}
     for path in place.iterdir():
         if path.name not in wanted:
@@ -126,10 +130,10 @@ def _fill(place: Path, files: Mapping[str, bytes]) -> None:
                 path.unlink()
 
 
-def _rewrite(path: Path, content: bytes) -> None:
+def _rewrite(path: Path, file: PodFile) -> None:
     """In place: a file that is mounted by itself keeps its inode."""
     with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == content:
+        if path.read_bytes() == file.content and path.stat().st_mode & 0o777 == file.mode:
             return
-    path.write_bytes(content)
-    path.chmod(0o644)
+    path.write_bytes(file.content)
+    path.chmod(file.mode)
