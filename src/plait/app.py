@@ -100,7 +100,14 @@ async def _serve_from(settings: Settings, store: Store, platform: Platform | Non
     shown = _shown(settings, store, ca)
     lock = _lock(settings, store, shown)
     pages = MeshPages(store, ads, partial(overview.alarms, ca))
-    backend = Backend(store=store, pages=pages, place=place, runtime=platform, ca=ca)
+    backend = Backend(
+        store=store,
+        pages=pages,
+        place=place,
+        runtime=platform,
+        ca=ca,
+        is_open=ads.started.is_set,
+    )
     store.listen(_Faults(store).on_drained)
     stopping = asyncio.Event()
     with _signals(stopping):

@@ -106,3 +106,36 @@ def test_a_unix_socket_left_by_a_dead_process_is_taken_over(tmp_path: Path) -> N
         await store.close()
 
     asyncio.run(main())
+
+
+def test_it_is_ready_when_all_is_known_and_proxies_can_connect() -> None:
+    async def body() -> list[tuple[int, str]]:
+        store = await Store.open(None, WallClock())
+        opened = asyncio.Event()
+        address: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+        backend = Backend(store=store, pages=NoPages(), is_open=opened.is_set)
+        found = []
+        async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
+
+            async def look() -> None:
+                async with session.get(f"http://{(await address)[0]}/readyz") as response:
+                    found.append((response.status, await response.text()))
+
+            serving = app.serve(backend, ["127.0.0.1:0"], ready=address.set_result)
+            tasks = [group.create_task(serving)]
+            await look()
+            tasks.append(group.create_task(store.run()))
+            await store.ready.wait()
+            await look()
+            opened.set()
+            await look()
+            for task in tasks:
+                task.cancel()
+        await store.close()
+        return found
+
+    assert asyncio.run(body()) == [
+        (503, "sources have not said everything yet\n"),
+        (503, "proxies cannot connect yet\n"),
+        (200, "ok"),
+    ]

@@ -19,7 +19,6 @@ from aiohttp import web
 from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
 from plait.base.porch import Porch
-from plait.config.store import Store
 from plait.serve.api import (
     ca_pages,
     changes,
@@ -50,12 +49,11 @@ _log = structlog.get_logger(__name__)
 
 def application(backend: Backend, crowd: Crowd, lock: Lock | None) -> web.Application:
     """The whole API as an aiohttp application; without a lock only under names of loopback."""
-    store = backend.store
     who = lock.guard if lock else guard.named_as_loopback
     guards = [crowd.watch, _errors, guard.same_origin, who]
     app = web.Application(client_max_size=LIMIT, middlewares=guards)
     app.add_routes(lock_routes(lock))
-    app.add_routes(_fixed(store))
+    app.add_routes(_fixed(backend))
     app.add_routes(plait_pages.routes(backend))
     app.add_routes(ca_pages.routes(backend))
 
@@ -244,7 +242,7 @@ async def _many(backend: Backend, target: paths.Target, request: web.Request) ->
             raise status.method_not_allowed()
 
 
-def _fixed(store: Store) -> list[web.RouteDef]:
+def _fixed(backend: Backend) -> list[web.RouteDef]:
     async def api(request: web.Request) -> web.Response:
         return _discovered(request, core=True)
 
@@ -257,9 +255,11 @@ def _fixed(store: Store) -> list[web.RouteDef]:
 
     async def ready(request: web.Request) -> web.Response:
         del request
-        if store.ready.is_set():
-            return web.Response(text="ok")
-        return web.Response(status=503, text="sources have not said everything yet\n")
+        if not backend.store.ready.is_set():
+            return web.Response(status=503, text="sources have not said everything yet\n")
+        if not backend.is_open():
+            return web.Response(status=503, text="proxies cannot connect yet\n")
+        return web.Response(text="ok")
 
     async def alive(request: web.Request) -> web.Response:
         del request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ class Backend(Struct, frozen=True, kw_only=True):
         place: where workloads run; None: not on this machine.
         runtime: what runs Pods; None: nothing does here.
         ca: gives identities; None: nobody does here.
+        is_open: whether proxies can connect.
     """
 
     store: Store
@@ -38,6 +39,7 @@ class Backend(Struct, frozen=True, kw_only=True):
     place: Place | None = None
     runtime: Runtime | None = None
     ca: CertificateAuthority | None = None
+    is_open: Callable[[], bool] = lambda: True
 
     def record(self, key: Key) -> Record | None:
         """The record of `key`; a namespace exists as soon as something is in it."""
