@@ -6,6 +6,7 @@ import asyncio
 import http.server
 import json
 import os
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,12 @@ class Land:
         await put(self.served.store, deployment(replicas=replicas))
         await until(lambda: len(self.ready()) == replicas, "Pods run")
         return self.ready()
+
+    def waits(self, name: str) -> bool:
+        """Whether a Pod's row says that its container cannot start."""
+        rows = [row for row in self.served.store.records("Pod") if row.key.name == name]
+        found = rows[0].status if rows else None
+        return "waiting" in str((found or {}).get("containerStatuses"))
 
     def ready(self) -> list[Key]:
         """The Pods whose rows say that they are ready."""
@@ -471,6 +478,41 @@ def test_only_who_is_on_the_machine_as_the_same_user_enters(page: Mapping[str, A
 
     assert (ran.code, ran.out) == (1, "")
     assert said in ran.err
+
+
+# describe
+
+
+def test_a_pod_is_described_with_its_containers(tmp_path: Path):
+    async def body(land: Land) -> None:
+        await land.has(1)
+        needs = {"envFrom": [{"configMapRef": {"name": "no"}}]}
+        found = pod(containers=[{"name": "app", "image": "demo", **needs}])
+        await put(land.served.store, found)
+        await until(lambda: land.waits("alone"), "the other waits")
+
+        ran = await land.run("describe", "pod", "-n", "demo")
+
+        assert ran.code == 0, ran.err
+        assert re.search(r"^  PodScheduled +True +-$", ran.out, re.MULTILINE)
+        assert re.search(r"^  app +True +0 +Running since 1970", ran.out, re.MULTILINE)
+        assert re.search(
+            r'^  app +False +0 +CreateContainerConfigError: configmap "no" not found$',
+            ran.out,
+            re.MULTILINE,
+        )
+
+    check(tmp_path, body)
+
+
+def test_a_namespace_that_nobody_wrote_is_described(tmp_path: Path):
+    async def body(land: Land) -> None:
+        ran = await land.run("describe", "namespace", "default")
+
+        assert ran.code == 0, ran.err
+        assert ran.out.startswith("Namespace default  (v1)\nrevision -, generation -, created -\n")
+
+    check(tmp_path, body)
 
 
 # status

@@ -42,7 +42,8 @@ def _lines(
     lines = [
         f"{key}  ({found['apiVersion']})",
         (
-            f"revision {metadata['resourceVersion']}, generation {metadata.get('generation', '-')},"
+            f"revision {metadata.get('resourceVersion', '-')},"
+            f" generation {metadata.get('generation', '-')},"
             f" created {metadata.get('creationTimestamp', '-')}"
         ),
     ]
@@ -50,13 +51,44 @@ def _lines(
         lines.append("labels: " + ", ".join(f"{k}={v}" for k, v in sorted(labels.items())))
     lines += ["", "Conditions:"]
     conditions = found.get("status", {}).get("conditions", [])
-    rows = [[f"  {c['type']}", c["status"], c["message"]] for c in conditions]
+    rows = [[f"  {c['type']}", c["status"], c.get("message") or "-"] for c in conditions]
     lines.append(output.table(["  TYPE", "STATUS", "MESSAGE"], rows) if rows else "  none")
+    lines += _containers(found.get("status", {}))
     lines += _findings(key, status) + _conflicts(key, faults)
     rest = {k: v for k, v in found.items() if k not in ("metadata", "status", "apiVersion", "kind")}
     if found["kind"] == "Secret":
         rest["data"] = dict.fromkeys(rest.get("data") or (), "<hidden>")
     return [*lines, "", output.data(rest, "yaml"), ""]
+
+
+def _containers(status: dict[str, Any]) -> list[str]:
+    """How the containers of a Pod do."""
+    kinds = ("initContainerStatuses", "containerStatuses")
+    every = [one for kind in kinds for one in status.get(kind, ())]
+    rows = [
+        [
+            f"  {one['name']}",
+            str(one.get("ready", False)),
+            str(one.get("restartCount", 0)),
+            _state(one.get("state", {})),
+        ]
+        for one in every
+    ]
+    header = ["  NAME", "READY", "RESTARTS", "STATE"]
+    return ["", "Containers:", output.table(header, rows)] if rows else []
+
+
+def _state(state: dict[str, Any]) -> str:
+    if (waiting := state.get("waiting")) is not None:
+        words = [waiting.get("reason", "Waiting"), waiting.get("message", "")]
+    elif (running := state.get("running")) is not None:
+        words = [f"Running since {running.get('startedAt', '-')}"]
+    elif (ended := state.get("terminated")) is not None:
+        how = f"{ended.get('reason', 'Ended')} with {ended.get('exitCode', 0)}"
+        words = [how, ended.get("message", "")]
+    else:
+        words = ["Waiting"]
+    return ": ".join(filter(None, words))
 
 
 def _findings(key: str, status: dict[str, Any]) -> list[str]:
