@@ -26,7 +26,7 @@ from tests.support.scale import count
 # a serial number below one: allowed for now, with a warning
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 
-MANY = settings(max_examples=count(150, 4_000), deadline=None)
+MANY = settings(max_examples=count(150, 10_000), deadline=None)
 NOW = 1_700_000_000.0
 ME = "spiffe://cluster.local/ns/demo/sa/web"
 SIGNER = Authority("root", now=datetime.fromtimestamp(NOW, UTC))
