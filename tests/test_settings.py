@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from plait.base.errors import SettingsError
-from plait.settings import Settings, load
+from plait.settings import Settings, load, residents
 
 HOME = {"HOME": "/home/ann"}
 
@@ -114,3 +115,34 @@ def test_a_certificate_needs_its_key():
 
 def test_the_token_is_in_no_repr():
     assert "s3cret" not in repr(load({"token": "s3cret"}, HOME))
+
+
+@pytest.mark.parametrize(
+    ("named", "sudo", "found"),
+    [
+        ((), "", set()),
+        ((), "1000", {1000}),
+        (("root", "4711"), "1000", {0, 4711, 1000}),
+        (("*",), "1000", None),
+        ((), "-1", set()),
+    ],
+)
+def test_the_api_is_for_who_is_named_and_who_became_root(
+    monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...], sudo: str, found: set[int] | None
+):
+    monkeypatch.setenv("SUDO_UID", sudo)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert residents(load({"api_user": named}, {})) == found
+
+
+def test_sudo_means_nothing_to_who_is_not_root(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setattr(os, "geteuid", lambda: 500)
+
+    assert residents(load({}, {})) == frozenset()
+
+
+def test_a_user_who_does_not_exist_is_refused():
+    with pytest.raises(SettingsError, match=r"PLAIT_API_USER: .* users of .* not .*no-such-user"):
+        load({}, {"PLAIT_API_USER": "root,no-such-user"})

@@ -26,6 +26,7 @@ from plait.serve import doors
 from plait.serve.ads import Ads
 from plait.serve.api import app as api
 from plait.serve.api.backend import Backend
+from plait.serve.api.guard import Residents
 from plait.serve.api.lock import Lock, from_files
 from plait.serve.api.tokens import Tokens
 from plait.serve.ca import overview
@@ -34,7 +35,7 @@ from plait.serve.ca.run import CertificateAuthority, Options
 from plait.serve.ca.serving import Serving
 from plait.serve.doors import Door, Shown
 from plait.serve.pages import MeshPages
-from plait.settings import Settings
+from plait.settings import Settings, residents
 from plait.sources.files import Files
 from plait.sources.mesh_config import follow as follow_mesh_config
 
@@ -195,6 +196,7 @@ async def _api(settings: Settings, backend: Backend, lock: Lock | None) -> None:
     With a lock there is a socket beside it for our own user, who makes the first token.
     """
     note, addresses = settings.api_note, settings.api
+    shared = Residents(residents(settings))
     if lock and not any(one.startswith(api.UNIX) for one in addresses):
         addresses = (*addresses, f"{api.UNIX}{settings.data / 'api.sock'}")
 
@@ -203,7 +205,7 @@ async def _api(settings: Settings, backend: Backend, lock: Lock | None) -> None:
         note.write_text((sockets[0] if lock else opened[0]) + "\n")
 
     try:
-        await api.serve(backend, addresses, lock=lock, ready=tell)
+        await api.serve(backend, addresses, lock=lock, residents=shared, ready=tell)
     finally:
         note.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from plait.base import peers
 from plait.base.errors import SettingsError
 from plait.base.log import FORMATS, LEVELS
 from plait.base.place import Place
@@ -34,6 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             of the mesh; `join`: where machines get their first one.
         xds_name: more names of this control plane that its certificates are for.
         insecure_xds: `xds` may be open to other machines, without telling who asks.
+        api_user: names or numbers of more users of this machine who may use the API at loopback;
+            ``*``: all of them.
         api_tls: TCP addresses of the API want TLS and tokens.
         api_cert, api_key: files of its certificate chain and key; None: the mesh's own.
         files: a directory, or one file, of objects to follow; None: objects come by the API only.
@@ -62,6 +65,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     join: tuple[str, ...] = ()
     xds_name: tuple[str, ...] = ()
     insecure_xds: bool = False
+    api_user: tuple[str, ...] = ()
     api_tls: bool = False
     api_cert: Path | None = None
     api_key: Path | None = None
@@ -145,6 +149,18 @@ def credentials(flags: Mapping[str, Any]) -> tuple[str | None, Path | None]:
 def passed_on() -> dict[str, str]:
     """Variables of ours that programs of the mesh have too."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251
+
+
+def residents(found: Settings) -> frozenset[int] | None:
+    """Who may use the API at loopback, beside our own user and root; None: everybody.
+
+    Beside those who are named it is who became root to start us.
+    """
+    if "*" in found.api_user:
+        return None
+    before = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""  # noqa: TID251
+    became = (int(before),) if before.isascii() and before.isdigit() else ()
+    return frozenset((*map(peers.number, found.api_user), *became))
 
 
 def local_data() -> Path:
@@ -303,6 +319,17 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts)
 
 
+def _users(value: Any) -> tuple[str, ...]:
+    found = _names(value)
+    if "*" not in found:
+        for one in found:
+            try:
+                peers.number(one)
+            except LookupError:
+                raise ValueError("a list of users of this machine") from None
+    return found
+
+
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     is_socket = text.startswith("unix:") and len(text) > len("unix:")
@@ -362,6 +389,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "join": _ports,
     "xds_name": _names,
     "insecure_xds": _switch,
+    "api_user": _users,
     "api_tls": _switch,
     "api_cert": _path,
     "api_key": _path,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import socket
 from pathlib import Path
 
@@ -11,10 +13,14 @@ import pytest
 
 from plait.base.clock import WallClock
 from plait.base.errors import AddressInUseError, SettingsError
+from plait.config.catalog import KINDS
 from plait.config.store import Store
 from plait.serve.api import app
 from plait.serve.api.backend import Backend
+from plait.serve.api.guard import Residents
 from plait.serve.api.pages import NoPages
+from tests.support.netns import needs_root
+from tests.support.users import as_user
 
 
 async def opened(address: str) -> None:
@@ -106,6 +112,67 @@ def test_a_unix_socket_left_by_a_dead_process_is_taken_over(tmp_path: Path) -> N
         await store.close()
 
     asyncio.run(main())
+
+
+NOBODY = 65534
+ACCOUNT = {
+    "apiVersion": "v1",
+    "kind": "ServiceAccount",
+    "metadata": {"name": "web", "namespace": "default"},
+}
+
+
+def asked(address: str, method: str, path: str, body: object = None) -> str:
+    """The status of an answer, and its message."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    is_error = answer.status >= 400
+    return f"{answer.status} {json.loads(text)['message'] if is_error else ''}".strip()
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("uid", "residents", "code", "who"),
+    [
+        (NOBODY, Residents(()), 403, None),
+        (NOBODY, Residents({4711}), 403, None),
+        (NOBODY, Residents({NOBODY}), 201, "nobody"),
+        (4711, Residents(None), 201, "4711"),
+        (0, Residents({NOBODY}), 201, "root"),
+    ],
+)
+def test_the_users_of_this_machine_who_may_ask_are_known_by_the_kernel(
+    uid: int, residents: Residents, code: int, who: str | None
+) -> None:
+    async def body() -> tuple[str, str, str | None]:
+        store = await Store.open(None, WallClock())
+        address: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            backend = Backend(store=store, pages=NoPages())
+            serving = app.serve(
+                backend, ["127.0.0.1:0"], residents=residents, ready=address.set_result
+            )
+            tasks = [group.create_task(serving), group.create_task(store.run())]
+            (where,) = await address
+            alive = await asyncio.to_thread(as_user, uid, lambda: asked(where, "GET", "/livez"))
+            path = "/api/v1/namespaces/default/serviceaccounts"
+            post = lambda: asked(where, "POST", path, ACCOUNT)  # noqa: E731
+            said = await asyncio.to_thread(as_user, uid, post)
+            record = store.record(KINDS["ServiceAccount"].key("default", "web"))
+            for task in tasks:
+                task.cancel()
+        await store.close()
+        return alive, said, record.who if record else None
+
+    alive, said, wrote = asyncio.run(body())
+
+    assert alive == "200"
+    assert said.startswith(str(code))
+    assert wrote == who
+    if code == 403:
+        assert "and not for user nobody: start the control plane with --api-user NAME" in said
 
 
 def test_it_is_ready_when_all_is_known_and_proxies_can_connect() -> None:

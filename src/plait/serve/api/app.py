@@ -1,7 +1,7 @@
 """The HTTP server: Kubernetes' paths, plait's pages, and where to listen.
 
-Without a lock there is no authentication: whoever reaches the server may change the mesh.  So it
-listens on loopback and Unix sockets only.  With one, TCP addresses want TLS and a token.
+Without a lock it listens on loopback and Unix sockets only, where the kernel says which user asks.
+With one, TCP addresses want TLS and a token.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
@@ -35,6 +36,7 @@ from plait.serve.api import (
     watch,
 )
 from plait.serve.api.backend import Backend
+from plait.serve.api.guard import Residents
 from plait.serve.api.lock import Lock
 from plait.serve.api.lock import routes as lock_routes
 from plait.serve.api.replies import reply
@@ -47,9 +49,10 @@ _BACKLOG = 1024  # connections that the kernel has accepted and we have not
 _log = structlog.get_logger(__name__)
 
 
-def application(backend: Backend, crowd: Crowd, lock: Lock | None) -> web.Application:
-    """The whole API as an aiohttp application; without a lock only under names of loopback."""
-    who = lock.guard if lock else guard.named_as_loopback
+def application(
+    backend: Backend, crowd: Crowd, lock: Lock | None, who: Middleware
+) -> web.Application:
+    """The whole API as an aiohttp application; `who` lets in who may ask."""
     guards = [crowd.watch, _errors, guard.same_origin, who]
     app = web.Application(client_max_size=LIMIT, middlewares=guards)
     app.add_routes(lock_routes(lock))
@@ -74,11 +77,13 @@ async def serve(
     addresses: Sequence[str],
     *,
     lock: Lock | None = None,
+    residents: Residents | None = None,
     ready: Callable[[tuple[str, ...]], None] | None = None,
     limits: Limits | None = None,
 ) -> None:
     """Serve on each of `addresses` (``host:port`` or ``unix:PATH``) until cancelled.
 
+    Without a `lock` the `residents` of this machine may ask, by default our own user and root.
     `ready` is told the addresses once all are open, port 0 replaced by the port there is.
 
     Raises:
@@ -89,8 +94,11 @@ async def serve(
     for address in addresses:
         _see(address, is_locked=is_locked)
     crowd = Crowd(limits or Limits())
+    who = (lock or residents or Residents(())).guard
     runner = web.AppRunner(
-        application(backend, crowd, lock), handler_cancellation=True, shutdown_timeout=_CLOSING
+        application(backend, crowd, lock, who),
+        handler_cancellation=True,
+        shutdown_timeout=_CLOSING,
     )
     await runner.setup()
     factory = crowd.factory(runner)

@@ -18,7 +18,7 @@ from msgspec import Struct
 from plait.base.errors import SettingsError
 from plait.serve.api import access, paths, status
 from plait.serve.api.access import LOCAL, Role, User
-from plait.serve.api.guard import Handler
+from plait.serve.api.guard import OPEN, Handler
 from plait.serve.api.replies import reply
 from plait.serve.api.tokens import LONGEST, PREFIX, Grant, TokenError, Tokens
 from plait.serve.doors import Pair
@@ -26,8 +26,6 @@ from plait.serve.doors import Pair
 LOOK: Final = 1.0
 """Seconds between two looks at the certificate."""
 PAGE: Final = "/plait/v1/api-tokens"
-OPEN: Final = ("/healthz", "/livez", "/readyz")
-"""Pages for everybody."""
 
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _BEARER: Final = "bearer "

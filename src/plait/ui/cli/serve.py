@@ -26,6 +26,7 @@ plait serve -f mesh/ --data /tmp/plait
 @click.option("--data", type=Path, help="Directory of the database and sockets.")
 @click.option("--xds", multiple=True, help="Where proxies are served: HOST:PORT or unix:PATH.")
 @click.option("--api", multiple=True, help="Where the API is served: HOST:PORT or unix:PATH.")
+@click.option("--api-user", multiple=True, help="Another user of this machine for it; *: all.")
 @click.option("--xds-tls", multiple=True, help="HOST:PORT for proxies with certificates.")
 @click.option("--join", multiple=True, help="HOST:PORT where machines get their first one.")
 @click.option("--xds-name", multiple=True, help="Another name of this control plane.")
