@@ -152,11 +152,11 @@ _DESTINATION_RULE: Final = Kind(
         "host": indexes.rule_host,
         "namespace": indexes.namespace,
         "export": indexes.export,
+        "selecting": indexes.rule_selecting,
     },
     unenforced=(
         *(f"trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
         *(f"subsets[].trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
-        "workloadSelector",
     ),
 )
 

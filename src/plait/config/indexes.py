@@ -113,6 +113,11 @@ def rule_host(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
     return (names.resolve(row.spec.host, row.key.namespace),)
 
 
+def rule_selecting(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
+    """The namespace of a DestinationRule that is for some workloads of it alone."""
+    return () if row.spec.workload_selector is None else (row.key.namespace,)
+
+
 def route_gateway(row: Object[virtual_service.VirtualService]) -> tuple[str, ...]:
     """What a VirtualService is bound to: ``mesh`` or ``namespace/name``, of its matches too."""
     bound = [*(row.spec.gateways or (names.MESH,))]

@@ -144,6 +144,7 @@ def _context(q: Query, key: Key, view: ir.View, port: int, bound: str) -> Contex
         gateways=(bound,),
         selected=tuple(ir.Selected(key, match.section) for match in matches),
         known=q(known_destinations, view, key),
+        rules=q.keys("DestinationRule", "selecting", key.namespace),
     )
 
 

@@ -76,9 +76,14 @@ def inbound_name(port: int) -> str:
 # Outbound
 
 
-def subsets(q: Query, host_id: ir.HostId, client: str) -> tuple[str, ...]:
-    """Names of a host's subsets for callers in namespace `client`, in the order written."""
-    keys = rules_for(q, host_id.name, host_id.namespace, client)
+def subsets(
+    q: Query, host_id: ir.HostId, client: str, selected: tuple[Key, ...] = ()
+) -> tuple[str, ...]:
+    """Names of a host's subsets for callers in namespace `client`, in the order written.
+
+    `selected`: the rules that select them.
+    """
+    keys = rules_for(q, host_id.name, host_id.namespace, client, selected)
     return q(rules.subset_names, keys)
 
 
@@ -91,7 +96,10 @@ def shared_view(q: Query, view: ir.View) -> ir.View:
     space = view.namespace
     if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
         space = ""
-    return ir.View(view.role, space, view.interception, view.scope, certified=view.certified)
+    chosen = tuple(one for one in view.selected if one.key in view.rules)
+    return ir.View(
+        view.role, space, view.interception, view.scope, chosen, certified=view.certified
+    )
 
 
 def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
@@ -105,7 +113,7 @@ def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
 def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
     """Every host visible to a shared view, with the DestinationRules in force for it."""
     return tuple(
-        (one, rules_for(q, one.name, one.namespace, view.namespace))
+        (one, rules_for(q, one.name, one.namespace, view.namespace, view.rules))
         for one in q(visibility.visible, view)
     )
 
@@ -141,7 +149,7 @@ def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
     host_id = q(visibility.visible_host, view, host)
     if host_id is None:
         return None
-    keys = rules_for(q, host, host_id.namespace, view.namespace)
+    keys = rules_for(q, host, host_id.namespace, view.namespace, view.rules)
     refs = q(host_clusters, host_id, keys, caller(view))
     return next((one for one in refs if (one.port, one.subset) == (number, subset)), None)
 
@@ -213,15 +221,22 @@ def calling(q: Query, ref: ClusterRef) -> client_tls.Calling | None:
     return q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
 
 
-def is_marked(q: Query, host_id: ir.HostId, number: int, subset: str, client: str) -> bool:
+def is_marked(
+    q: Query,
+    host_id: ir.HostId,
+    number: int,
+    subset: str,
+    client: str,
+    selected: tuple[Key, ...] = (),
+) -> bool:
     """Whether callers in namespace `client` mark bytes, inside mutual TLS, as no requests.
 
-    They do on ports whose protocol is detected.
+    They do on ports whose protocol is detected.  `selected`: the rules that select them.
     """
     port = q(host_query, host_id).port(number)
     if port is None or port.protocol is not ir.Protocol.AUTO:
         return False
-    keys = rules_for(q, host_id.name, host_id.namespace, client)
+    keys = rules_for(q, host_id.name, host_id.namespace, client, selected)
     said = q(rules.policy, keys, subset, number).tls
     return said is None or said.mode is TLSMode.ISTIO_MUTUAL
 
