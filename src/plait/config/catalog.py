@@ -129,7 +129,6 @@ _PORT_POLICY: Final = (
     "connectionPool.tcp.idleTimeout",
     "connectionPool.http",
     "outlierDetection",
-    "tls.credentialName",
     "tls.caCrl",
 )
 _TRAFFIC_POLICY: Final = (
@@ -153,6 +152,7 @@ _DESTINATION_RULE: Final = Kind(
         "namespace": indexes.namespace,
         "export": indexes.export,
         "selecting": indexes.rule_selecting,
+        "credential": indexes.rule_credential,
     },
     unenforced=(
         *(f"trafficPolicy.{path}" for path in _TRAFFIC_POLICY),

@@ -30,10 +30,14 @@ class Caller(Struct, frozen=True, cache_hash=True):
         picks: nothing tells where a call was going (at gateways, and without capture), so an
             endpoint is picked even where others go there.
         certified: has an identity.
+        secrets: namespace of the Secrets that rules may name for it; empty: none names any.
+        is_gateway: rules may do so that do not select it.
     """
 
     picks: bool = False
     certified: bool = False
+    secrets: str = ""
+    is_gateway: bool = False
 
 
 class ClusterRef(Struct, frozen=True, cache_hash=True):
@@ -90,11 +94,12 @@ def subsets(
 def shared_view(q: Query, view: ir.View) -> ir.View:
     """The least view with the same outbound clusters, so that many views share one list.
 
-    Where nothing is exported to a namespace by name, and it has no rules of its own about others'
-    hosts, it sees what a namespace without a name sees.
+    Where nothing is exported to a namespace by name, it has no rules of its own about others'
+    hosts, and no rule names Secrets of its own, it sees what a namespace without a name sees.
     """
     space = view.namespace
-    if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
+    has_own = view.scope is not None or view.rules or _may_name_secrets(q, view)
+    if not (has_own or q(visibility.audience, space) or q(rules.client, space)):
         space = ""
     chosen = tuple(one for one in view.selected if one.key in view.rules)
     return ir.View(
@@ -120,8 +125,15 @@ def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key,
 
 def caller(view: ir.View) -> Caller:
     """What clusters depend on of the proxies of a view."""
-    picks = view.role is ir.Role.GATEWAY or view.interception is ir.Interception.NONE
-    return Caller(picks, view.certified)
+    is_gateway = view.role is ir.Role.GATEWAY
+    picks = is_gateway or view.interception is ir.Interception.NONE
+    secrets = view.namespace if is_gateway or view.rules else ""
+    return Caller(picks, view.certified, secrets, is_gateway)
+
+
+def _may_name_secrets(q: Query, view: ir.View) -> bool:
+    """Whether some rule names Secrets for a gateway."""
+    return view.role is ir.Role.GATEWAY and q(rules.any_names_secrets)
 
 
 def host_clusters(
@@ -131,7 +143,9 @@ def host_clusters(
     host = q(host_query, host_id)
     wanted = ("", *q(rules.subset_names, keys))
     picks = who.picks and host.resolution is ir.Resolution.ORIGINAL
-    known = Caller(picks, who.certified)
+    named = bool(who.secrets) and q(rules.names_secrets, keys)
+    secrets = who.secrets if named else ""
+    known = Caller(picks, who.certified, secrets, named and who.is_gateway)
     return tuple(
         ClusterRef(host_id, port.number, subset, keys, known)
         for port in sorted(host.ports, key=lambda port: port.number)
@@ -176,7 +190,7 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     if nobody:  # Envoy refuses a cluster that resolves no name; an empty one answers 503
         resolution = ir.Resolution.ENDPOINTS
     target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
-    secured = q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
+    secured = q(client_tls.calling, target, policy.tls, resolution, _who(ref.caller, policy))
     if not secured.possible:
         return None
     timeout = policy.connect_timeout
@@ -218,7 +232,13 @@ def calling(q: Query, ref: ClusterRef) -> client_tls.Calling | None:
     policy = q(rules.policy, ref.rules, ref.subset, ref.port)
     target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
     resolution = _wanted(ref, host, policy)
-    return q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
+    return q(client_tls.calling, target, policy.tls, resolution, _who(ref.caller, policy))
+
+
+def _who(caller: Caller, policy: rules.Policy) -> client_tls.Who:
+    """The caller as the rule sees it that says how to call."""
+    may_name = caller.is_gateway or (policy.tls_by is not None and policy.tls_by.selects)
+    return client_tls.Who(caller.certified, caller.secrets if may_name else "")
 
 
 def is_marked(

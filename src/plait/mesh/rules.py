@@ -44,10 +44,11 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """A field of an object."""
+    """A field of a rule; `selects`: that is for callers that it selects alone."""
 
     key: Key
     path: str
+    selects: bool = False
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -180,11 +181,12 @@ def merged(q: Query, keys: tuple[Key, ...]) -> Merged:
         found: Object[kinds.DestinationRule] | None = q.row(TABLE, key)
         if found is None:
             continue
+        selects = found.spec.workload_selector is not None
         if not spoken and found.spec.traffic_policy is not None:
-            place = Place(key=key, path="spec.trafficPolicy")
+            place = Place(key=key, path="spec.trafficPolicy", selects=selects)
             policy, spoken = _policy(found.spec.traffic_policy, place), True
         for i, one in enumerate(found.spec.subsets):
-            place = Place(key=key, path=f"spec.subsets[{i}].trafficPolicy")
+            place = Place(key=key, path=f"spec.subsets[{i}].trafficPolicy", selects=selects)
             own = (one.name, workloads.pairs(one.labels), _policy(one.traffic_policy, place))
             subsets.setdefault(one.name, own)
     return Merged(policy=policy, subsets=tuple(subsets.values()), spoken=spoken)
@@ -202,7 +204,7 @@ def _policy(written: kinds.TrafficPolicy | None, place: Place) -> Policy:
 
 
 def _below(place: Place, field: str) -> Place:
-    return Place(key=place.key, path=f"{place.path}.{field}")
+    return structs.replace(place, path=f"{place.path}.{field}")
 
 
 def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy, place: Place) -> Policy:
@@ -250,6 +252,25 @@ def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
         tls=own.tls or base.tls,
         tls_by=own.tls_by or base.tls_by,
     )
+
+
+def written_tls(q: Query, keys: tuple[Key, ...]) -> tuple[Policy, ...]:
+    """What rules say of TLS together: of the host, its subsets and single ports, in this order."""
+    found = q(merged, keys)
+    wholes = (found.policy, *(own for _, _, own in found.subsets))
+    every = (one for whole in wholes for one in (whole, *(single for _, single in whole.ports)))
+    return tuple(one for one in every if one.tls is not None)
+
+
+def any_names_secrets(q: Query) -> bool:
+    """Whether any rule names a Secret."""
+    return bool(q.keys(TABLE, "credential", True))  # noqa: FBT003 - the one bucket
+
+
+def names_secrets(q: Query, keys: tuple[Key, ...]) -> bool:
+    """Whether one of these rules names a Secret."""
+    naming = q.keys(TABLE, "credential", True)  # noqa: FBT003 - the one bucket
+    return any(key in naming for key in keys)
 
 
 def origin(q: Query, keys: tuple[Key, ...], name: str) -> tuple[Key, ...]:

@@ -77,7 +77,7 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
     lacking = [
         (one, lack)
         for one in wanted
-        if one.source is tls.Source.PLANE and (lack := _lack(q, view.namespace, one))
+        if one.source is tls.Source.PLANE and (lack := credentials.lack(q, view.namespace, one))
     ]
     for secret, lack in lacking:
         q.report(_unusable(server, view.namespace, secret, lack))
@@ -132,7 +132,7 @@ def _names(written: ServerTLSSettings) -> tuple[tls.Name, ...]:
 def _shown(written: ServerTLSSettings) -> Iterator[tls.Secret]:
     """Certificates by name of their Secrets, else files (Istio's order)."""
     if names := written.credential_names or (written.credential_name,):
-        found = [_of_kubernetes(name) for name in names if name]
+        found = [credentials.secret(name) for name in names if name]
         if found:
             yield from found
             return
@@ -146,28 +146,15 @@ def _trusted(written: ServerTLSSettings) -> tls.Secret | None:
     name = written.ca_cert_credential_name or written.credential_name
     name = name or next(iter(written.credential_names), "")
     if name:
-        return _of_kubernetes(f"{name}{credentials.AUTHORITIES}")
+        return credentials.trust(name)
     file = written.ca_certificates
     file = file or next((one.ca_certificates for one in written.tls_certificates), "")
     return tls.Secret(f"file-root:{file}") if file else None
 
 
-def _of_kubernetes(name: str) -> tls.Secret:
-    return tls.Secret(f"{credentials.KUBERNETES}{name}", tls.Source.PLANE)
-
-
-def _lack(q: Query, namespace: str, secret: tls.Secret) -> str:
-    name = secret.name.removeprefix(credentials.KUBERNETES)
-    if name.endswith(credentials.AUTHORITIES):
-        return q(credentials.lacks_roots, namespace, name)
-    return q(credentials.lacks_pair, namespace, name)
-
-
 def _unusable(server: gateways.Served, namespace: str, secret: tls.Secret, lack: str) -> Diagnostic:
-    name = secret.name.removeprefix(credentials.KUBERNETES)
-    whole = "of type kubernetes.io/tls"
-    if name.endswith(credentials.AUTHORITIES):
-        name, whole = name.removesuffix(credentials.AUTHORITIES), "with ca.crt"
+    name = credentials.object_name(secret)
+    whole = "with ca.crt" if credentials.says_trust(secret) else "of type kubernetes.io/tls"
     return Diagnostic(
         code="PLT3007",
         severity=Severity.ERROR,
