@@ -16,12 +16,12 @@ import pytest
 from plait.mesh import ir
 from plait.xds.resource import SECRET
 from tests.support import istio, traffic
-from tests.support.envoy import eventually
+from tests.support.envoy import Envoy, eventually
 from tests.support.outside import Outside, fingerprint
 from tests.support.pki import Authority, Pair
-from tests.support.plane import free_port
+from tests.support.plane import Plane, free_port
 from tests.support.scale import count
-from tests.support.world import Loopback
+from tests.support.world import proxy
 from tests.support.xds_client import connected, node
 
 SERVERS, CLIENTS = Authority("servers"), Authority("clients")
@@ -53,30 +53,44 @@ def outside(name: str, host: str, port: int, target: int) -> dict[str, Any]:
     return istio.entry(name, [("127.0.0.1", "v1")], port=port, target=target, **more)
 
 
-class World(Loopback):
+def passed_on(name: str, host: str) -> dict[str, Any]:
+    """The gateway sends on what comes for a host."""
+    to = {"route": [{"destination": {"host": host}}]}
+    return istio.virtual_service(name, to, hosts=[host], gateways=["gw"])
+
+
+class World:
     """A sidecar and a gateway before a server that asks for certificates, and one that does not."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
-        super().__init__(directory, stack)
+        self.directory = directory
+        self._stack = stack
         bank = Outside(directory, SERVERS.issue(BANK), CLIENTS.root)
         shop = Outside(directory, SERVERS.issue(SHOP))
         self.bank, self.shop = stack.enter_context(bank), stack.enter_context(shop)
-        self.out_port = free_port()
-        to_bank = {"route": [{"destination": {"host": BANK}}]}
-        to_shop = {"route": [{"destination": {"host": SHOP}}]}
+        self.port, self.out_port = free_port(), free_port()
+        self.plane = stack.enter_context(Plane(directory))
         self.plane.apply(
+            istio.gateway("gw", (self.port, "HTTP")),
             outside("bank", BANK, self.out_port, self.bank.port),
             outside("shop", SHOP, self.out_port, self.shop.port),
-            istio.virtual_service("bank", to_bank, hosts=[BANK], gateways=["gw"]),
-            istio.virtual_service("shop", to_shop, hosts=[SHOP], gateways=["gw"]),
+            passed_on("bank", BANK),
+            passed_on("shop", SHOP),
             wait=False,
         )
-        self.start(ir.Role.GATEWAY, "gateway")
-        self.start(ir.Role.SIDECAR, "web")
+        self._start(ir.Role.GATEWAY, istio="ingressgateway")
+        self._start(ir.Role.SIDECAR, app="web")
+
+    def _start(self, role: ir.Role, **labels: str) -> None:
+        more: dict[str, Any] = {"labels": labels, "interception": ir.Interception.NONE}
+        directory = self.directory / role.value
+        directory.mkdir()
+        config = proxy(self.plane.xds, role, role.value, **more)
+        self._stack.enter_context(Envoy(config, directory)).ready()
 
     def address(self, by: str) -> str:
         """Where a proxy is called."""
-        return self.gateway if by == "gateway" else f"127.0.0.1:{self.out_port}"
+        return f"127.0.0.1:{self.port if by == 'gateway' else self.out_port}"
 
     def call(self, by: str, host: str) -> str:
         """Whom the server saw; ``503`` and the like: it was not called."""
