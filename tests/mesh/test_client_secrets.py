@@ -256,6 +256,59 @@ spec:
     assert asked(mesh, CERTIFICATE.name, **WEB) is not None
 
 
+LISTED = "caCertificates: /ca.pem, caCrl: /crl.pem"
+SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.mark.parametrize(
+    ("written", "roots"), [(LISTED, "/ca.pem"), ("caCrl: /crl.pem", SYSTEM)], ids=["own", "system"]
+)
+def test_an_agent_that_knows_lists_of_revoked_certificates_hands_them_out_with_the_roots(
+    written: str, roots: str
+):
+    mesh = Mesh(OUTSIDE, rule("SIMPLE").replace("credentialName: client", written))
+
+    found = client(mesh, certified=True, revocations=True)
+
+    assert found is not None
+    assert found.roots == tls.Secret(f"file-root:{roots}~/crl.pem")
+    assert found.revoked == ""
+
+
+def test_for_other_agents_and_none_envoy_reads_the_list_itself():
+    for written, who, roots in (
+        (LISTED, {"certified": True}, tls.Secret("file-root:/ca.pem")),
+        ("caCrl: /crl.pem", {}, None),
+    ):
+        mesh = Mesh(OUTSIDE, rule("SIMPLE").replace("credentialName: client", written))
+
+        found = client(mesh, **who)
+
+        assert found is not None
+        assert (found.roots, found.revoked) == (roots, "/crl.pem")
+
+
+def test_a_list_is_not_read_where_nothing_is_verified_or_a_secret_has_its_own():
+    skipped = rule("SIMPLE", ", insecureSkipVerify: true, caCrl: /crl.pem")
+    named = rule("SIMPLE", ", caCrl: /crl.pem")
+    for text in (skipped, named):
+        mesh = Mesh(OUTSIDE, text, secret(data=ROOTS))
+
+        found = client(mesh, **GATEWAY, certified=True, revocations=True)
+
+        assert found is not None
+        assert "crl" not in f"{found}"
+
+
+def test_revoked_certificates_in_a_secret_are_sent_with_its_roots():
+    revoked = AUTHORITY.revoke(GOOD)
+    mesh = Mesh(OUTSIDE, rule("SIMPLE"), secret(data={**ROOTS, "ca.crl": revoked}))
+
+    found = asked(mesh, TRUST.name, **GATEWAY)
+
+    assert found.validation_context.crl.inline_bytes == revoked.encode()
+
+
 def test_proxies_that_no_secret_concerns_go_on_sharing_their_clusters():
     inside = rule(app="web", name="own", host="own.demo.svc.cluster.local")
     mesh = Mesh(OUTSIDE, inside, secret(data=ROOTS))

@@ -93,6 +93,7 @@ class Case:
             edge=written.get("edge", ""),
             addressing=ir.Addressing(written.get("addressing", "written")),
             certified=written.get("certified", False),
+            revocations=written.get("revocations", False),
         )
         return self.engine.get(placement, identity)
 

@@ -60,6 +60,9 @@ class Outside(ThreadingHTTPServer):
         self.port: int = self.server_address[1]
         self._directory = directory
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        # a client that comes back is shown the certificate again
+        self._context.options |= ssl.OP_NO_TICKET
+        self._context.num_tickets = 0
         if clients:
             self._context.load_verify_locations(cadata=clients)
             self._context.verify_mode = ssl.CERT_REQUIRED

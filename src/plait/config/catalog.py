@@ -129,7 +129,6 @@ _PORT_POLICY: Final = (
     "connectionPool.tcp.idleTimeout",
     "connectionPool.http",
     "outlierDetection",
-    "tls.caCrl",
 )
 _TRAFFIC_POLICY: Final = (
     *_PORT_POLICY,
@@ -171,9 +170,6 @@ _GATEWAY: Final = Kind(
     indexes={"namespace": indexes.namespace, "all": indexes.everything},
     unenforced=(
         "servers[].tls.mode=AUTO_PASSTHROUGH",
-        "servers[].tls.caCrl",
-        "servers[].tls.verifyCertificateSpki",
-        "servers[].tls.verifyCertificateHash",
         "servers[].defaultEndpoint",
         "servers[].port.targetPort",
         "servers[].port.protocol=UDP",

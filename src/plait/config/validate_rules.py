@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plait.config import syntax
+from plait.config import syntax, validate_tls
 from plait.config.diagnostics import Severity
 from plait.config.document import Path
 from plait.config.finding import Finding, invalid
@@ -25,6 +25,7 @@ _FILES: Final = (
     ("ca_certificates", "caCertificates"),
     ("credential_name", "credentialName"),
 )
+_OUTSIDE: Final = (dr.TLSMode.SIMPLE, dr.TLSMode.MUTUAL)
 _ALL: Final = 100
 
 
@@ -196,9 +197,9 @@ def _tls(tls: dr.ClientTLSSettings | None, path: Path) -> Findings:
 
 def _names(tls: dr.ClientTLSSettings, path: Path, *, selects: bool) -> Findings:
     """What is not looked at of certificates by name."""
-    if tls.mode not in (dr.TLSMode.SIMPLE, dr.TLSMode.MUTUAL) or not tls.credential_name:
-        return
-    if not selects:
+    if tls.ca_crl and (problem := _unread_list(tls)):
+        yield validate_tls.unread_list((*path, "caCrl"), problem)
+    if tls.credential_name and tls.mode in _OUTSIDE and not selects:
         yield Finding(
             code="PLT1007",
             severity=Severity.INFO,
@@ -206,6 +207,15 @@ def _names(tls: dr.ClientTLSSettings, path: Path, *, selects: bool) -> Findings:
             message="this field counts at gateways alone; sidecars go by the files",
             hint="for workloads of this namespace, write a workloadSelector",
         )
+
+
+def _unread_list(tls: dr.ClientTLSSettings) -> str:
+    """Beside what a list of revoked certificates is not read; empty: it is."""
+    if tls.mode not in _OUTSIDE:
+        return str(tls.mode.value)
+    if tls.insecure_skip_verify:
+        return "insecureSkipVerify"
+    return "credentialName" if tls.credential_name else ""
 
 
 def _tunnel(tunnel: dr.TunnelSettings | None, path: Path) -> Findings:

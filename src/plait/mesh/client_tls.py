@@ -49,10 +49,12 @@ class Who(Struct, frozen=True, cache_hash=True):
 
     Attributes:
         certified: has an identity, and an agent that hands out what is in files.
+        revocations: that agent reads files of revoked certificates too.
         secrets: namespace of the Secrets that the rule may name for it; empty: it may name none.
     """
 
     certified: bool = False
+    revocations: bool = False
     secrets: str = ""
 
 
@@ -161,7 +163,7 @@ def _marks(protocol: ir.Protocol) -> tuple[str, ...]:
 def _written(q: Query, target: Target, written: ClientTLSSettings, who: Who) -> Calling:
     """TLS to somebody outside the mesh, with certificates of a Secret or in files."""
     by_name = bool(written.credential_name and who.secrets)
-    shown, trusted = _named(written) if by_name else _in_files(written)
+    shown, trusted, revoked = _named(written) if by_name else _in_files(written, who)
     if written.mode is TLSMode.MUTUAL and shown is None:
         return Calling(possible=False, because=_UNSELECTED)
     wanted = tuple(one for one in (shown, trusted) if one is not None)
@@ -177,6 +179,7 @@ def _written(q: Query, target: Target, written: ClientTLSSettings, who: Who) -> 
         roots=trusted,
         verifies=not written.insecure_skip_verify,
         names=tuple(map(_name, expected)),
+        revoked=revoked,
         sni=written.sni,
         applications=_spoken(target.port.protocol),
         strength=q(trust.outside),
@@ -187,24 +190,25 @@ def _written(q: Query, target: Target, written: ClientTLSSettings, who: Who) -> 
     return Calling(end=end, names_host=not (written.sni or expected), because=because)
 
 
-_Wanted = tuple[tls.Secret | None, tls.Secret | None]
-"""What is shown, and what says whom to trust; None: nothing does."""
+_Wanted = tuple[tls.Secret | None, tls.Secret | None, str]
+"""What is shown, and what says whom to trust (None: nothing does); and `tls.Client.revoked`."""
 
 
 def _named(written: ClientTLSSettings) -> _Wanted:
     """Those of the Secret: it alone says whom to trust, never the system (Istio's rule)."""
     name = written.credential_name
     shown = credentials.secret(name) if written.mode is TLSMode.MUTUAL else None
-    return shown, None if written.insecure_skip_verify else credentials.trust(name)
+    return shown, None if written.insecure_skip_verify else credentials.trust(name), ""
 
 
-def _in_files(written: ClientTLSSettings) -> _Wanted:
-    shown = trusted = None
+def _in_files(written: ClientTLSSettings, who: Who) -> _Wanted:
+    shown = None
     if written.mode is TLSMode.MUTUAL and written.client_certificate:
         shown = tls.Secret(f"file-cert:{written.client_certificate}~{written.private_key}")
-    if written.ca_certificates and not written.insecure_skip_verify:
-        trusted = tls.Secret(f"file-root:{written.ca_certificates}")
-    return shown, trusted
+    if written.insecure_skip_verify:
+        return shown, None, ""
+    roots, revoked = written.ca_certificates, written.ca_crl
+    return shown, *tls.trust_in_files(roots, revoked, followed=who.revocations)
 
 
 def secrets(q: Query, namespace: str, keys: tuple[Key, ...]) -> tuple[tls.Secret, ...]:
@@ -223,7 +227,7 @@ def secrets(q: Query, namespace: str, keys: tuple[Key, ...]) -> tuple[tls.Secret
 def asked_for(written: ClientTLSSettings | None) -> Iterator[tls.Secret]:
     """What is asked for of the Secret that is named, if one is."""
     if written is not None and written.credential_name and written.mode in _OUTSIDE_MODES:
-        yield from (one for one in _named(written) if one is not None)
+        yield from (one for one in _named(written)[:2] if one is not None)
 
 
 _OUTSIDE_MODES = (TLSMode.SIMPLE, TLSMode.MUTUAL)

@@ -30,12 +30,14 @@ class Caller(Struct, frozen=True, cache_hash=True):
         picks: nothing tells where a call was going (at gateways, and without capture), so an
             endpoint is picked even where others go there.
         certified: has an identity.
+        revocations: has an agent that reads files of revoked certificates.
         secrets: namespace of the Secrets that rules may name for it; empty: none names any.
         is_gateway: rules may do so that do not select it.
     """
 
     picks: bool = False
     certified: bool = False
+    revocations: bool = False
     secrets: str = ""
     is_gateway: bool = False
 
@@ -103,7 +105,13 @@ def shared_view(q: Query, view: ir.View) -> ir.View:
         space = ""
     chosen = tuple(one for one in view.selected if one.key in view.rules)
     return ir.View(
-        view.role, space, view.interception, view.scope, chosen, certified=view.certified
+        view.role,
+        space,
+        view.interception,
+        view.scope,
+        chosen,
+        certified=view.certified,
+        revocations=view.revocations,
     )
 
 
@@ -128,7 +136,7 @@ def caller(view: ir.View) -> Caller:
     is_gateway = view.role is ir.Role.GATEWAY
     picks = is_gateway or view.interception is ir.Interception.NONE
     secrets = view.namespace if is_gateway or view.rules else ""
-    return Caller(picks, view.certified, secrets, is_gateway)
+    return Caller(picks, view.certified, view.revocations, secrets, is_gateway)
 
 
 def _may_name_secrets(q: Query, view: ir.View) -> bool:
@@ -144,8 +152,13 @@ def host_clusters(
     wanted = ("", *q(rules.subset_names, keys))
     picks = who.picks and host.resolution is ir.Resolution.ORIGINAL
     named = bool(who.secrets) and q(rules.names_secrets, keys)
-    secrets = who.secrets if named else ""
-    known = Caller(picks, who.certified, secrets, named and who.is_gateway)
+    known = Caller(
+        picks=picks,
+        certified=who.certified,
+        revocations=who.revocations,
+        secrets=who.secrets if named else "",
+        is_gateway=named and who.is_gateway,
+    )
     return tuple(
         ClusterRef(host_id, port.number, subset, keys, known)
         for port in sorted(host.ports, key=lambda port: port.number)
@@ -238,7 +251,8 @@ def calling(q: Query, ref: ClusterRef) -> client_tls.Calling | None:
 def _who(caller: Caller, policy: rules.Policy) -> client_tls.Who:
     """The caller as the rule sees it that says how to call."""
     may_name = caller.is_gateway or (policy.tls_by is not None and policy.tls_by.selects)
-    return client_tls.Who(caller.certified, caller.secrets if may_name else "")
+    secrets = caller.secrets if may_name else ""
+    return client_tls.Who(caller.certified, caller.revocations, secrets)
 
 
 def is_marked(

@@ -175,6 +175,7 @@ class View(Struct, frozen=True, cache_hash=True):
         selected: rules with a selector that match: gateways, DestinationRules, and VirtualService
             matches by ``sourceLabels``.
         certified: each of them has an identity and can ask its agent for secrets.
+        revocations: that agent reads files of revoked certificates too.
     """
 
     role: Role
@@ -185,6 +186,7 @@ class View(Struct, frozen=True, cache_hash=True):
     network: str = ""
     addressing: Addressing = Addressing.WRITTEN
     certified: bool = False
+    revocations: bool = False
 
     @property
     def rules(self) -> tuple[Key, ...]:
@@ -240,6 +242,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
         addresses: IP addresses of the workload, in its own order.
         edge: directory where a gateway takes connections from its machine's edge; empty: nowhere.
         certified: it has an identity, and asks its agent for secrets.
+        revocations: that agent reads files of revoked certificates too.
     """
 
     role: Role
@@ -252,6 +255,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     edge: str = ""
     addressing: Addressing = Addressing.WRITTEN
     certified: bool = False
+    revocations: bool = False
 
 
 # Matching

@@ -52,6 +52,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
         network=identity.network,
         addressing=identity.addressing,
         certified=identity.certified,
+        revocations=identity.revocations,
     )
     edge = identity.edge if identity.role is ir.Role.GATEWAY else ""
     return ir.Placement(view=view, inbound=accepted, locality=identity.locality, edge=edge)

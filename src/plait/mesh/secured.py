@@ -70,7 +70,7 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
     if written.mode is ServerTLSMode.ISTIO_MUTUAL:
         return q(identified, server) if view.certified else None
     shown = tuple(_shown(written))
-    trusted = _trusted(written) if written.mode in _MUTUAL else None
+    trusted, revoked = _trusted(view, written) if written.mode in _MUTUAL else (None, "")
     wanted = (*shown, *((trusted,) if trusted else ()))
     if any(one.source is tls.Source.AGENT for one in wanted) and not view.certified:
         return None
@@ -84,7 +84,9 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
     if written.mode in _MUTUAL and trusted is None:
         q.report(_trusts_nobody(server))
         return None
-    return None if lacking or not shown else _end(q, server, shown, trusted)
+    if lacking or not shown:
+        return None
+    return structs.replace(_end(q, server, shown, trusted), revoked=revoked)
 
 
 def identified(q: Query, server: gateways.Served) -> tls.Server:
@@ -120,6 +122,8 @@ def _end(
         roots=trusted,
         requires=written.mode is ServerTLSMode.MUTUAL,
         names=_names(written) if trusted else (),
+        keys=written.verify_certificate_spki if trusted else (),
+        hashes=written.verify_certificate_hash if trusted else (),
         applications=_REQUESTS if server.http else (),
         strength=strength,
     )
@@ -142,14 +146,17 @@ def _shown(written: ServerTLSSettings) -> Iterator[tls.Secret]:
             yield tls.Secret(f"file-cert:{certificate}~{key}")
 
 
-def _trusted(written: ServerTLSSettings) -> tls.Secret | None:
+def _trusted(view: ir.View, written: ServerTLSSettings) -> tuple[tls.Secret | None, str]:
+    """What says whom to trust, and `tls.Server.revoked`; None: nothing does."""
     name = written.ca_cert_credential_name or written.credential_name
     name = name or next(iter(written.credential_names), "")
     if name:
-        return credentials.trust(name)
+        return credentials.trust(name), ""
     file = written.ca_certificates
     file = file or next((one.ca_certificates for one in written.tls_certificates), "")
-    return tls.Secret(f"file-root:{file}") if file else None
+    if not file:
+        return None, ""
+    return tls.trust_in_files(file, written.ca_crl, followed=view.revocations)
 
 
 def _unusable(server: gateways.Served, namespace: str, secret: tls.Secret, lack: str) -> Diagnostic:
