@@ -87,7 +87,7 @@ def destination_rule(q: Query, key: Key) -> tuple[str, ...]:
     """
     q(clusters.rule_check, key)
     found = q(rules.rule, key)
-    if found is None:
+    if found is None or not q(rules.names_secrets, key):
         return ()
     spaces = () if found.selects else tuple(sorted({pod.namespace for pod in _gateway_pods(q)}))
     spaces = tuple(one for one in spaces if found.serves(one, ())) or (key.namespace,)

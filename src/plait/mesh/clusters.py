@@ -151,7 +151,7 @@ def host_clusters(
     host = q(host_query, host_id)
     wanted = ("", *q(rules.subset_names, keys))
     picks = who.picks and host.resolution is ir.Resolution.ORIGINAL
-    named = bool(who.secrets) and q(rules.names_secrets, keys)
+    named = bool(who.secrets) and any(q(rules.names_secrets, key) for key in keys)
     known = Caller(
         picks=picks,
         certified=who.certified,

@@ -267,10 +267,10 @@ def any_names_secrets(q: Query) -> bool:
     return bool(q.keys(TABLE, "credential", True))  # noqa: FBT003 - the one bucket
 
 
-def names_secrets(q: Query, keys: tuple[Key, ...]) -> bool:
-    """Whether one of these rules names a Secret."""
-    naming = q.keys(TABLE, "credential", True)  # noqa: FBT003 - the one bucket
-    return any(key in naming for key in keys)
+def names_secrets(q: Query, key: Key) -> bool:
+    """Whether a rule names a Secret."""
+    found = (one.tls for one in q(written_tls, (key,)))
+    return any(one is not None and one.credential_name for one in found)
 
 
 def origin(q: Query, keys: tuple[Key, ...], name: str) -> tuple[Key, ...]:
