@@ -51,16 +51,19 @@ class World:
         self.plane = stack.enter_context(Plane(self.directory, "--xds", f"unix:{self.socket}"))
         more: dict[str, Any] = {"location": "MESH_EXTERNAL", "hosts": [HOST]}
         to = {"route": [{"destination": {"host": HOST}}]}
-        tls = {"mode": "SIMPLE", "caCertificates": str(self.roots), "caCrl": str(self.revoked)}
         self.plane.apply(
             istio.gateway("gw", (self.port, "HTTP")),
             istio.entry("bank", [("127.0.0.1", "v1")], port=out, target=self.server.port, **more),
             istio.virtual_service("bank", to, hosts=[HOST], gateways=["gw"]),
-            istio.document(
-                "DestinationRule", "bank", {"host": HOST, "trafficPolicy": {"tls": tls}}
-            ),
             wait=False,
         )
+        self.rule(self.revoked)
+
+    def rule(self, revoked: Path) -> None:
+        """Have the server called by TLS, without the certificates that a file lists."""
+        tls = {"mode": "SIMPLE", "caCertificates": str(self.roots), "caCrl": str(revoked)}
+        spec = {"host": HOST, "trafficPolicy": {"tls": tls}}
+        self.plane.apply(istio.document("DestinationRule", "bank", spec), wait=False)
 
     def status(self) -> int:
         return traffic.get(f"127.0.0.1:{self.port}", headers={"Host": HOST})[0]
@@ -104,6 +107,19 @@ def test_a_proxy_of_another_agent_reads_the_list_itself_and_refuses_a_revoked_se
 
     world.server.show(GOOD)
     world.answers(200)
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_list_that_envoy_cannot_read_is_named_and_the_last_good_one_stays(world: World):
+    world.answers(200)
+
+    world.rule(world.directory / "gone.crl")
+
+    said = f"Invalid path: {world.directory}/gone.crl"
+    eventually(lambda: said in world.plane.run("describe", "dr", "bank"), LONG, "it is told")
+    assert world.status() == 200
+    world.server.show(REVOKED)
+    world.answers(503)
 
 
 def asks(world: World, port: int, **more: Any) -> dict[str, Any]:
