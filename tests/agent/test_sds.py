@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from plait.agent.certfiles import Files
 from plait.agent.sds import SERVICE, Sds
 from plait.agent.secrets import Secrets
-from plait.xds import keys
+from plait.xds import keys, protos
 from plait.xds.resource import CLUSTER, SECRET
+from tests.support import pki
 from tests.support.signing import Authority
 from tests.support.xds_client import Client, node
 
@@ -164,6 +165,37 @@ def test_only_secrets_are_served(tmp_path: Path):
 
             assert envoy.error is not None
             assert envoy.error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    run(story)
+
+
+def test_a_list_of_revoked_certificates_comes_with_the_roots_and_is_followed(tmp_path: Path):
+    authority = pki.Authority()
+    pair = authority.issue("a.example")
+    listed = tmp_path / "ca.crl"
+    name = f"file-root:{tmp_path}/ca.crt~{listed}"
+    (tmp_path / "ca.crt").write_text(authority.root)
+    first, second = authority.revoke(), authority.revoke(pair)
+
+    async def story() -> None:
+        with capture_logs() as logs:
+            async with served(tmp_path) as found, found.envoy(delta=True) as envoy:
+
+                def is_told(text: str) -> bool:
+                    told = protos.Secret.FromString(envoy.resources[SECRET][name])
+                    return bool(told.validation_context.crl.inline_bytes == text.encode())
+
+                await envoy.subscribe(SECRET, name)
+                await found.until(lambda: len(logs) == 1)  # the list is not there yet
+                listed.write_text(first)
+                await envoy.has(SECRET, name)
+                assert is_told(first)
+
+                listed.write_text("junk")
+                await found.until(lambda: "is not a list of revoked" in logs[-1].get("error", ""))
+                assert is_told(first)
+                listed.write_text(second)
+                await envoy.until(lambda: is_told(second))
 
     run(story)
 

@@ -315,6 +315,8 @@ DESTINATION_RULE = [
 ]
 
 SERVER = "port: {number: 80, name: http, protocol: HTTP}"
+SECURE = "servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: ['*']"
+
 GATEWAY = [
     ("", "servers", "no server"),
     (f"selector: {{a: 'b c'}}, servers: [{{{SERVER}, hosts: ['*']}}]", "selector.a", "label"),
@@ -326,6 +328,16 @@ GATEWAY = [
         "servers: [{hosts: ['*'], port: {number: 1, name: a, protocol: SPDY}}]",
         "servers[0].port.protocol",
         "SPDY",
+    ),
+    (
+        f"{SECURE}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateHash: [abc]}}}}]",
+        "servers[0].tls.verifyCertificateHash[0]",
+        "no digest",
+    ),
+    (
+        f"{SECURE}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateSpki: [abc=]}}}}]",
+        "servers[0].tls.verifyCertificateSpki[0]",
+        "no digest",
     ),
     (f"servers: [{{{SERVER}, hosts: [shop]}}]", "servers[0].hosts[0]", "short name"),
     (f"servers: [{{{SERVER}, hosts: ['*a.com']}}]", "servers[0].hosts[0]", "partial"),
@@ -568,6 +580,55 @@ RULES = {
 )
 def test_a_broken_rule_refuses_the_object_and_names_the_field(kind, spec, path, message):
     check(kind, spec, path or "spec", message)
+
+
+SELECTED = "workloadSelector: {matchLabels: {app: a}}"
+MUTUAL = "clientCertificate: /c, privateKey: /k, caCertificates: /r"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "told"),
+    [
+        ("DestinationRule", f"{POLICY}: {{tls: {{mode: SIMPLE, credentialName: a}}}}", "sidecars"),
+        (
+            "DestinationRule",
+            f"{SELECTED}, {POLICY}: {{tls: {{mode: MUTUAL, credentialName: a}}}}",
+            "",
+        ),
+        (
+            "DestinationRule",
+            f"{SELECTED}, {POLICY}: {{tls: {{mode: SIMPLE, credentialName: a, caCrl: /l}}}}",
+            "beside credentialName",
+        ),
+        (
+            "DestinationRule",
+            f"{POLICY}: {{tls: {{mode: SIMPLE, insecureSkipVerify: true, caCrl: /l}}}}",
+            "beside insecureSkipVerify",
+        ),
+        (
+            "DestinationRule",
+            f"{POLICY}: {{tls: {{mode: ISTIO_MUTUAL, caCrl: /l}}}}",
+            "beside ISTIO_MUTUAL",
+        ),
+        ("DestinationRule", f"{POLICY}: {{tls: {{mode: MUTUAL, {MUTUAL}, caCrl: /l}}}}", ""),
+        (
+            "Gateway",
+            f"{SECURE}, tls: {{mode: MUTUAL, credentialName: a, caCrl: /l}}}}]",
+            "beside credentialName",
+        ),
+        (
+            "Gateway",
+            f"{SECURE}, tls: {{mode: SIMPLE, credentialName: a, caCrl: /l}}}}]",
+            "beside SIMPLE",
+        ),
+    ],
+)
+def test_what_is_not_looked_at_of_tls_is_said(kind: str, spec: str, told: str):
+    found = read(kind, spec)
+
+    assert found.object is not None
+    assert [each.code for each in found.problems] == (["PLT1007"] if told else [])
+    assert all(told in each.message for each in found.problems)
 
 
 VALID = [

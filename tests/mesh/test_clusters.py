@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from plait.mesh import clusters, ir, rules, visibility
+from plait.mesh.placement import placement
 from tests.support import objects
 from tests.support.objects import (
     endpoint_slice,
@@ -101,6 +104,49 @@ def test_rules_of_one_host_are_merged_the_older_first():
     assert engine.get(rules.subset_labels, keys, "v1") == (("version", "v1"),)
     assert engine.get(rules.subset_labels, keys, "v9") is None
     assert engine.get(rules.policy, keys, "v1", 9080).balance is ir.Balance.ROUND_ROBIN
+
+
+def selective(name: str, labels: dict[str, str], **spec: Any) -> Any:
+    return rule(name, workloadSelector={"matchLabels": labels}, **spec)
+
+
+def test_a_rule_with_a_selector_is_for_those_workloads_of_its_namespace_alone():
+    mine = selective("mine", {"app": "web"}, host=REVIEWS, subsets={"mine": {}})
+    engine = objects.engine(service(), mine)
+    name = f"outbound|9080|mine|{REVIEWS}"
+
+    def has(namespace: str, role: ir.Role = ir.Role.SIDECAR, **labels: str) -> bool:
+        who = ir.Identity(role=role, namespace=namespace, labels=tuple(labels.items()))
+        return name in refs(engine, engine.get(placement, who).view)
+
+    assert has("demo", app="web", version="v1")
+    assert has("demo", ir.Role.GATEWAY, app="web")
+    assert not has("demo", app="other")
+    assert not has("client", app="web")
+
+
+def test_a_rule_that_selects_the_caller_goes_first_and_the_others_fill_in():
+    both = {"loadBalancer": {"simple": "RANDOM"}}
+    old = rule("old", subsets={"v1": {}}, trafficPolicy=both, created=1.0)
+    own = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
+    new = selective("new", {"app": "web"}, trafficPolicy=own, created=2.0)
+    engine = objects.engine(service(), old, new)
+
+    selected = engine.get(clusters.rules_for, REVIEWS, "demo", "demo", (new.key,))
+
+    assert selected == (new.key, old.key)
+    assert chosen(engine) == ["demo/old"]
+    assert engine.get(rules.policy, selected, "v1", 9080).balance is ir.Balance.ROUND_ROBIN
+
+
+def test_a_change_of_what_a_selective_rule_says_places_no_proxy_anew():
+    engine = objects.engine(service(), selective("mine", {"app": "web"}))
+    who = ir.Identity(role=ir.Role.SIDECAR, namespace="demo", labels=(("app", "web"),))
+    engine.watch(placement, who)
+
+    counts = ran(engine, put(selective("mine", {"app": "web"}, subsets={"v1": {}})))
+
+    assert counts == {"selector": 1}
 
 
 # Outbound

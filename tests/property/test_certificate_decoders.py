@@ -111,8 +111,10 @@ def test_files_and_secrets_hold_credentials_or_say_what_is_wrong(
         list(credentials.flaws(values))
         list(credentials.warnings(values))
         files = {"a": chain, "b": private_key}
+        lists = {"a": ISSUED.encode(), "b": revoked}
         only(partial(certfiles.secret, "file-cert:a~b", files.__getitem__), ValueError)
         only(partial(certfiles.secret, "file-root:a", files.__getitem__), ValueError)
+        only(partial(certfiles.secret, "file-root:a~b", lists.__getitem__), ValueError)
 
 
 @MANY

@@ -18,7 +18,7 @@ import yaml
 from plait.base.query import Engine, Query
 from plait.config import catalog, codec, mesh_config
 from plait.config.ports import Change, Fault
-from plait.mesh import checks, clusters, ir
+from plait.mesh import checks, ir
 from plait.mesh.placement import placement
 from plait.xds import protos, subscriptions
 from plait.xds.resource import (
@@ -45,7 +45,8 @@ CHECKS = {
     "Sidecar": checks.sidecar,
     "Service": checks.host,
     "ServiceEntry": checks.host,
-    "DestinationRule": clusters.rule_check,
+    "DestinationRule": checks.destination_rule,
+    "Secret": checks.secret,
 }
 
 
@@ -92,6 +93,7 @@ class Case:
             edge=written.get("edge", ""),
             addressing=ir.Addressing(written.get("addressing", "written")),
             certified=written.get("certified", False),
+            revocations=written.get("revocations", False),
         )
         return self.engine.get(placement, identity)
 

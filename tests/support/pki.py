@@ -60,6 +60,18 @@ class Authority:
         )
         return Pair(_pem(certificate), text.decode())
 
+    def revoke(self, *pairs: Pair) -> str:
+        """The list of these certificates as revoked, in PEM; none: an empty list."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - DAY).next_update(now + DAY)
+        for pair in pairs:
+            number = x509.load_pem_x509_certificate(pair.chain.encode()).serial_number
+            one = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
+            builder = builder.add_revoked_certificate(one.build())
+        made = builder.sign(self._key, hashes.SHA256())
+        return made.public_bytes(serialization.Encoding.PEM).decode()
+
 
 def _builder(
     subject: x509.Name,

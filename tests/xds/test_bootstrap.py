@@ -93,8 +93,9 @@ def test_who_is_given_an_identity_says_so_and_knows_where_secrets_are(tmp_path: 
         for sds in ("", "unix:/run/sds.sock")
     )
 
-    assert "PLAIT_SDS" not in without["node"]["metadata"]
-    assert with_one["node"]["metadata"]["PLAIT_SDS"] == "true"
+    for said in ("PLAIT_SDS", "PLAIT_CRL"):
+        assert said not in without["node"]["metadata"]
+        assert with_one["node"]["metadata"][said] == "true"
     names = [one["name"] for one in with_one["static_resources"]["clusters"]]
     assert names == ["xds-grpc", "sds-grpc"]
     validate(with_one, tmp_path)

@@ -9,15 +9,23 @@ import pytest
 from msgspec import structs
 
 from plait.mesh import ir, visibility
-from plait.xds import clusters, endpoints, hosts
+from plait.mesh.placement import placement
+from plait.xds import clusters, endpoints, hosts, subscriptions
+from plait.xds.resource import SECRET
 from tests.support import objects
 from tests.support.objects import endpoint_slice, entry, pod, rule, service, sidecar, view, workload
+from tests.support.pki import Authority
 
 SEED = int(os.environ.get("PLAIT_SEED", "0"))
 SPACES = ("a", "b")
 NAMES = ("x", "y")
 SCOPE = sidecar("./*", "*/y.b.svc.cluster.local", namespace="a")
 VIEWS = (view("a"), view("b"), view("elsewhere"), view("a", SCOPE))
+PLACED = (
+    ir.Identity(role=ir.Role.SIDECAR, namespace="a", labels=(("v", "1"),)),
+    ir.Identity(role=ir.Role.GATEWAY, namespace="b"),
+)
+ROOT = Authority().root.encode()
 
 
 def anything(random: Random):
@@ -27,6 +35,7 @@ def anything(random: Random):
     export_to = pick(((), (".",), ("*",), ("b",), ("~",)))
     labels = pick(({"v": "1"}, {"v": "2"}, {"v": "1", "istio-locality": "r.z"}))
     policy = {"loadBalancer": {"simple": pick(("RANDOM", "PASSTHROUGH"))}}
+    named = {"tls": {"mode": "SIMPLE", "credentialName": "s"}}
     made = pick(
         (
             lambda: service(
@@ -60,7 +69,11 @@ def anything(random: Random):
                 subsets=pick(({}, {"one": {"v": "1"}})),
                 exportTo=export_to,
                 created=pick((0.0, 1.0)),
-                trafficPolicy=pick((None, policy)),
+                trafficPolicy=pick((None, policy, named)),
+                workloadSelector=pick((None, {"matchLabels": {"v": "1"}})),
+            ),
+            lambda: objects.made(
+                "Secret", "s", {"data": {"ca.crt": pick((ROOT, b""))}}, namespace=space
             ),
             lambda: SCOPE,
         )
@@ -71,7 +84,11 @@ def anything(random: Random):
 def everything(engine):
     """All that the views get."""
     found: dict[object, object] = {}
-    for who in VIEWS:
+    for name in ("kubernetes://s", "kubernetes://s-cacert"):
+        for one in PLACED:
+            query, arguments = subscriptions.named(SECRET, name, engine.get(placement, one))
+            found[one, name] = engine.get(query, *arguments)
+    for who in (*VIEWS, *(engine.get(placement, one).view for one in PLACED)):
         found[who] = seen = engine.get(visibility.visible, who)
         for host in seen:
             assert engine.get(visibility.visible_host, who, host.name) == host

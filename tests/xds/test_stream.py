@@ -365,6 +365,18 @@ def test_a_proxy_that_stands_elsewhere_is_told_of_removals_it_waits_for():
     assert client.ack("RDS") == [("CDS", (), ("b",))]
 
 
+def test_a_proxy_that_stands_elsewhere_loses_a_cluster_at_once_where_its_routes_are_the_same():
+    both = ("demo", "other")
+    kinds = (("CDS", "a"), ("EDS", "a"), ("EDS", "b"), ("LDS", "in"), ("RDS", "80"))
+    shared = (item(kind, name, namespaces=both) for kind, name in kinds)
+    client = full(Mesh(item("CDS", "b"), *shared))
+
+    assert client.move(OTHER) == [("CDS", (), ("b",))]
+
+    client.ack("CDS")
+    assert client.stream.acknowledged is None
+
+
 def test_a_proxy_that_stands_elsewhere_is_sent_the_difference():
     mesh = Mesh(
         item("CDS", "both", namespaces=("demo", "other")),

@@ -23,7 +23,10 @@ from plait.xds.resource import Resource
 PAIR: Final = "file-cert:"
 """Begins the name of a certificate and its key: ``file-cert:CERTIFICATE~KEY``, as in Istio."""
 ROOTS: Final = "file-root:"
-"""Begins the name of certificates to trust: ``file-root:PATH``."""
+"""Begins the name of certificates to trust: ``file-root:PATH``, as in Istio.
+
+``file-root:PATH~REVOKED`` goes without those in a list of revoked ones.
+"""
 LOOK: Final = 1.0
 """Seconds between two looks at the files that are asked for."""
 
@@ -95,10 +98,12 @@ def secret(name: str, read: Callable[[str], bytes]) -> Resource:
         ValueError: it is not what the name says; the message has nothing of its content.
     """
     if name.startswith(ROOTS):
-        path = name.removeprefix(ROOTS)
-        text = read(path)
+        path, _, revoked = name.removeprefix(ROOTS).partition("~")
+        text, lists = read(path), read(revoked) if revoked else b""
         _certificates(path, text)
-        return keys.roots(name, text)
+        if revoked:
+            _revocations(revoked, lists)
+        return keys.roots(name, text, lists)
     first, _, second = name.removeprefix(PAIR).partition("~")
     chain, key = read(first), read(second)
     leaf = _certificates(first, chain)[0]
@@ -110,6 +115,13 @@ def secret(name: str, read: Callable[[str], bytes]) -> Resource:
 def _certificates(path: str, text: bytes) -> tuple[x509.Certificate, ...]:
     try:
         return pem.certificates(text)
+    except UnreadableError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
+def _revocations(path: str, text: bytes) -> None:
+    try:
+        pem.revocations(text)
     except UnreadableError as error:
         raise ValueError(f"{path} {error}") from error
 

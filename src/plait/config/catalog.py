@@ -129,8 +129,6 @@ _PORT_POLICY: Final = (
     "connectionPool.tcp.idleTimeout",
     "connectionPool.http",
     "outlierDetection",
-    "tls.credentialName",
-    "tls.caCrl",
 )
 _TRAFFIC_POLICY: Final = (
     *_PORT_POLICY,
@@ -152,11 +150,12 @@ _DESTINATION_RULE: Final = Kind(
         "host": indexes.rule_host,
         "namespace": indexes.namespace,
         "export": indexes.export,
+        "selecting": indexes.rule_selecting,
+        "credential": indexes.rule_credential,
     },
     unenforced=(
         *(f"trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
         *(f"subsets[].trafficPolicy.{path}" for path in _TRAFFIC_POLICY),
-        "workloadSelector",
     ),
 )
 
@@ -171,9 +170,6 @@ _GATEWAY: Final = Kind(
     indexes={"namespace": indexes.namespace, "all": indexes.everything},
     unenforced=(
         "servers[].tls.mode=AUTO_PASSTHROUGH",
-        "servers[].tls.caCrl",
-        "servers[].tls.verifyCertificateSpki",
-        "servers[].tls.verifyCertificateHash",
         "servers[].defaultEndpoint",
         "servers[].port.targetPort",
         "servers[].port.protocol=UDP",

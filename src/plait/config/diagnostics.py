@@ -77,6 +77,7 @@ CODES: dict[str, str] = {
     "PLT3006": "address of a service is taken",
     "PLT3007": "server of a gateway has no usable certificate",
     "PLT3008": "proxy without an identity cannot be STRICT",
+    "PLT3009": "destination rule names no usable Secret",
     # 9xxx: delivery, and our own faults
     "PLT9001": "an internal error keeps the last good value in force",
     "PLT9002": "Envoy refused the configuration",

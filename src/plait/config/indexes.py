@@ -113,6 +113,28 @@ def rule_host(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
     return (names.resolve(row.spec.host, row.key.namespace),)
 
 
+def rule_selecting(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
+    """The namespace of a DestinationRule that is for some workloads of it alone."""
+    return () if row.spec.workload_selector is None else (row.key.namespace,)
+
+
+def rule_credential(row: Object[destination_rule.DestinationRule]) -> tuple[bool, ...]:
+    """True for a DestinationRule that names a Secret."""
+    spec = row.spec
+    policies = (spec.traffic_policy, *(subset.traffic_policy for subset in spec.subsets))
+    named = any(tls.credential_name for policy in policies for tls in _client_tls(policy))
+    return (True,) if named else ()
+
+
+def _client_tls(
+    policy: destination_rule.TrafficPolicy | None,
+) -> Iterator[destination_rule.ClientTLSSettings]:
+    """What a policy says of TLS, for all ports and for single ones."""
+    if policy is not None:
+        written = (policy.tls, *(one.tls for one in policy.port_level_settings))
+        yield from (one for one in written if one is not None)
+
+
 def route_gateway(row: Object[virtual_service.VirtualService]) -> tuple[str, ...]:
     """What a VirtualService is bound to: ``mesh`` or ``namespace/name``, of its matches too."""
     bound = [*(row.spec.gateways or (names.MESH,))]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from plait.config import syntax, validate_rules
+from plait.config import syntax, validate_rules, validate_tls
 from plait.config.document import Path
 from plait.config.finding import invalid, shown
 from plait.config.kinds.gateway import Gateway, Server, ServerTLSMode, ServerTLSSettings
@@ -25,6 +25,7 @@ from plait.config.syntax import Findings
 _UNIX: Final = "unix://"
 _DEFAULT_ENDPOINT: Final = re.compile(r"(127\.0\.0\.1|0\.0\.0\.0|\[::1\]|\[::\]):([0-9]{1,5})")
 _SECURE: Final = ("HTTPS", "TLS")
+_ASKING: Final = (ServerTLSMode.MUTUAL, ServerTLSMode.OPTIONAL_MUTUAL)
 
 
 def gateway(found: Object[Gateway], path: Path) -> Findings:
@@ -140,7 +141,10 @@ def _server_tls(tls: ServerTLSSettings | None, protocol: str, path: Path) -> Fin
     if protocol not in _SECURE and tls != ServerTLSSettings(https_redirect=tls.https_redirect):
         hint = "use HTTPS or TLS; with HTTP only httpsRedirect is possible"
         yield invalid(path, f"TLS settings have no effect with {protocol or 'this protocol'}", hint)
-    if tls.mode not in (ServerTLSMode.SIMPLE, ServerTLSMode.MUTUAL, ServerTLSMode.OPTIONAL_MUTUAL):
+    yield from validate_tls.digests(tls, path)
+    if tls.ca_crl and (beside := _unread_list(tls)):
+        yield validate_tls.unread_list((*path, "caCrl"), beside)
+    if tls.mode not in (ServerTLSMode.SIMPLE, *_ASKING):
         return
     named = tls.credential_name or tls.credential_names or tls.tls_certificates
     if protocol in _SECURE and not named:
@@ -151,6 +155,14 @@ def _server_tls(tls: ServerTLSSettings | None, protocol: str, path: Path) -> Fin
             if not value:
                 hint = "write it, or credentialName"
                 yield invalid((*path, field), f"{field} is missing for {tls.mode.value}", hint)
+
+
+def _unread_list(tls: ServerTLSSettings) -> str:
+    """Beside what a list of revoked certificates is not read; empty: it is."""
+    if tls.mode not in _ASKING:
+        return str(tls.mode.value)
+    by_name = tls.credential_name or tls.credential_names or tls.ca_cert_credential_name
+    return "credentialName" if by_name else ""
 
 
 def _entry_hosts(spec: ServiceEntry, path: Path) -> Findings:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plait.config import syntax
+from plait.config import syntax, validate_tls
+from plait.config.diagnostics import Severity
 from plait.config.document import Path
-from plait.config.finding import invalid
+from plait.config.finding import Finding, invalid
 from plait.config.kinds import destination_rule as dr
 from plait.config.meta import Object
 from plait.config.syntax import Findings
@@ -24,6 +25,7 @@ _FILES: Final = (
     ("ca_certificates", "caCertificates"),
     ("credential_name", "credentialName"),
 )
+_OUTSIDE: Final = (dr.TLSMode.SIMPLE, dr.TLSMode.MUTUAL)
 _ALL: Final = 100
 
 
@@ -32,12 +34,13 @@ def destination_rule(found: Object[dr.DestinationRule], path: Path) -> Findings:
     spec = found.spec
     yield from syntax.host(spec.host, (*path, "host"))
     yield from syntax.export_to(spec.export_to, found.key.namespace, (*path, "exportTo"))
-    yield from _policy(spec.traffic_policy, (*path, "trafficPolicy"))
+    selects = spec.workload_selector is not None
+    yield from _policy(spec.traffic_policy, (*path, "trafficPolicy"), selects=selects)
     for i, subset in enumerate(spec.subsets):
         here = (*path, "subsets", i)
         yield from syntax.label(subset.name, (*here, "name"), "name of a subset")
         yield from syntax.labels(subset.labels, (*here, "labels"))
-        yield from _policy(subset.traffic_policy, (*here, "trafficPolicy"))
+        yield from _policy(subset.traffic_policy, (*here, "trafficPolicy"), selects=selects)
     names = ((each.name, (*path, "subsets", i, "name")) for i, each in enumerate(spec.subsets))
     yield from syntax.unique(names, "subset")
     if spec.workload_selector is not None:
@@ -81,16 +84,16 @@ def _http(http: dr.HTTPSettings, path: Path) -> Findings:
         yield invalid((*path, "useClientProtocol"), message, hint)
 
 
-def _policy(policy: dr.TrafficPolicy | None, path: Path) -> Findings:
+def _policy(policy: dr.TrafficPolicy | None, path: Path, *, selects: bool) -> Findings:
     if policy is None:
         return
-    yield from _blocks(policy, path)
+    yield from _blocks(policy, path, selects=selects)
     ports = policy.port_level_settings
     for i, each in enumerate(ports):
         here = (*path, "portLevelSettings", i)
         number = each.port.number if each.port is not None else 0
         yield from syntax.port(number, (*here, "port", "number"))
-        yield from _blocks(each, here)
+        yield from _blocks(each, here, selects=selects)
     numbers = (
         (each.port.number if each.port else 0, (*path, "portLevelSettings", i, "port"))
         for i, each in enumerate(ports)
@@ -101,11 +104,15 @@ def _policy(policy: dr.TrafficPolicy | None, path: Path) -> Findings:
         yield from syntax.percent(policy.retry_budget.percent, (*path, "retryBudget", "percent"))
 
 
-def _blocks(policy: dr.TrafficPolicy | dr.PortTrafficPolicy, path: Path) -> Findings:
+def _blocks(
+    policy: dr.TrafficPolicy | dr.PortTrafficPolicy, path: Path, *, selects: bool
+) -> Findings:
     yield from _balance(policy.load_balancer, (*path, "loadBalancer"))
     yield from connection_pool(policy.connection_pool, (*path, "connectionPool"))
     yield from _outliers(policy.outlier_detection, (*path, "outlierDetection"))
     yield from _tls(policy.tls, (*path, "tls"))
+    if policy.tls is not None:
+        yield from _names(policy.tls, (*path, "tls"), selects=selects)
 
 
 def _balance(balance: dr.LoadBalancerSettings | None, path: Path) -> Findings:
@@ -186,6 +193,29 @@ def _tls(tls: dr.ClientTLSSettings | None, path: Path) -> Findings:
             if not getattr(tls, attribute):
                 hint = "write it, or credentialName"
                 yield invalid((*path, name), f"{name} is missing for MUTUAL", hint)
+
+
+def _names(tls: dr.ClientTLSSettings, path: Path, *, selects: bool) -> Findings:
+    """What is not looked at of certificates by name."""
+    if tls.ca_crl and (problem := _unread_list(tls)):
+        yield validate_tls.unread_list((*path, "caCrl"), problem)
+    if tls.credential_name and tls.mode in _OUTSIDE and not selects:
+        yield Finding(
+            code="PLT1007",
+            severity=Severity.INFO,
+            path=(*path, "credentialName"),
+            message="this field counts at gateways alone; sidecars go by the files",
+            hint="for workloads of this namespace, write a workloadSelector",
+        )
+
+
+def _unread_list(tls: dr.ClientTLSSettings) -> str:
+    """Beside what a list of revoked certificates is not read; empty: it is."""
+    if tls.mode not in _OUTSIDE:
+        return str(tls.mode.value)
+    if tls.insecure_skip_verify:
+        return "insecureSkipVerify"
+    return "credentialName" if tls.credential_name else ""
 
 
 def _tunnel(tunnel: dr.TunnelSettings | None, path: Path) -> Findings:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from plait.config import syntax
+from plait.config.diagnostics import Severity
 from plait.config.document import Path
-from plait.config.finding import invalid, meant, shown
+from plait.config.finding import Finding, invalid, meant, shown
+from plait.config.kinds.gateway import ServerTLSSettings
 from plait.config.syntax import Findings
 
 CIPHERS: Final = (
@@ -31,6 +33,8 @@ CIPHERS: Final = (
 CURVES: Final = ("X25519MLKEM768", "X25519", "P-256", "P-384", "P-521")
 """Groups of the key exchange that Envoy knows."""
 
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=")
+_HASH: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
 _DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,253}[a-z0-9])?")
 
 
@@ -38,6 +42,29 @@ def strength(ciphers: Sequence[str], curves: Sequence[str], path: Path) -> Findi
     """Cipher suites and groups that Envoy knows, each written once; `path` leads to their block."""
     yield from _listed(ciphers, CIPHERS, (*path, "cipherSuites"), "cipher suite")
     yield from _listed(curves, CURVES, (*path, "ecdhCurves"), "group")
+
+
+def unread_list(path: Path, beside: str) -> Finding:
+    """A list of revoked certificates that is not read."""
+    return Finding(
+        code="PLT1007",
+        severity=Severity.WARNING,
+        path=path,
+        message=f"this field is not looked at beside {beside}",
+        hint="with credentialName write ca.crl into the Secret, with files caCertificates",
+    )
+
+
+def digests(tls: ServerTLSSettings, path: Path) -> Findings:
+    """SHA-256 of public keys and of certificates, as Envoy reads them."""
+    for i, value in enumerate(tls.verify_certificate_spki):
+        if not _KEY.fullmatch(value):
+            hint = "SHA-256 in base64, 44 characters"
+            yield invalid((*path, "verifyCertificateSpki", i), f"{shown(value)} is no digest", hint)
+    for i, value in enumerate(tls.verify_certificate_hash):
+        if not _HASH.fullmatch(value):
+            hint = "SHA-256 in hexadecimal digits, with or without colons"
+            yield invalid((*path, "verifyCertificateHash", i), f"{shown(value)} is no digest", hint)
 
 
 def trust_domain(value: str, path: Path) -> Findings:

@@ -19,12 +19,17 @@ from plait.config.meta import Key, Object
 from plait.mesh import called as calls
 from plait.mesh import (
     claims,
+    client_tls,
+    clusters,
+    credentials,
     gateways,
     ir,
     listener_plans,
     placement,
     routes,
+    rules,
     streams,
+    tls,
     virtual_services,
     visibility,
 )
@@ -54,7 +59,7 @@ def gateway(q: Query, key: Key) -> tuple[str, ...]:
     if found is None:
         return ()
     labels = tuple(sorted(found.spec.selector.items()))
-    pods = q.keys("Pod", "gateway", True)  # noqa: FBT003 - the one bucket
+    pods = _gateway_pods(q)
     spaces = {pod.namespace for pod in pods if virtual_services.selects(labels, q(_labels, pod))}
     plans: dict[str, None] = {}
     for space in sorted(spaces) or [key.namespace]:
@@ -64,9 +69,57 @@ def gateway(q: Query, key: Key) -> tuple[str, ...]:
     return tuple(plans)
 
 
+def _gateway_pods(q: Query) -> tuple[Key, ...]:
+    return q.keys("Pod", "gateway", True)  # noqa: FBT003 - the one bucket
+
+
 def _labels(q: Query, key: Key) -> Mapping[str, str]:
     found: Object[pod_kinds.Pod] | None = q.row("Pod", key)
     return found.labels if found else {}
+
+
+def destination_rule(q: Query, key: Key) -> tuple[str, ...]:
+    """PLT3004 and PLT3009 of a DestinationRule; namespaces in which its Secrets are looked for.
+
+    A rule with a selector is about workloads of its own namespace.  Any other names Secrets for
+    gateways: one of the namespaces that have some is enough, because nothing says which of them
+    route to the host; without any, its own is looked at.
+    """
+    q(clusters.rule_check, key)
+    found = q(rules.rule, key)
+    if found is None or not q(rules.names_secrets, key):
+        return ()
+    spaces = () if found.selects else tuple(sorted({pod.namespace for pod in _gateway_pods(q)}))
+    spaces = tuple(one for one in spaces if found.serves(one, ())) or (key.namespace,)
+    for policy in q(rules.written_tls, (key,)):
+        asked = tuple(client_tls.asked_for(policy.tls))
+        lacking = [_first_lack(q, space, asked) for space in spaces]
+        if policy.tls_by is not None and lacking[0] and all(lacking):
+            q.report(_unusable(policy.tls_by, spaces, *lacking[0]))
+    return spaces
+
+
+def _first_lack(
+    q: Query, space: str, asked: tuple[tls.Secret, ...]
+) -> tuple[tls.Secret, str] | None:
+    """The first of some secrets that cannot be used, and why; None: all can."""
+    lacks = ((one, credentials.lack(q, space, one)) for one in asked)
+    return next(((one, lack) for one, lack in lacks if lack), None)
+
+
+def _unusable(by: rules.Place, spaces: tuple[str, ...], one: tls.Secret, lack: str) -> Diagnostic:
+    name = credentials.object_name(one)
+    whole = "with ca.crt" if credentials.says_trust(one) else "of type kubernetes.io/tls"
+    who = "workloads" if by.selects else "gateways"
+    return Diagnostic(
+        code="PLT3009",
+        severity=Severity.ERROR,
+        subject=by.key,
+        path=f"{by.path}.credentialName",
+        message=f"requests are answered 503: Secret {spaces[0]}/{name} {lack}",
+        hint=f'Write the Secret "{name}" {whole} in the namespace of the {who} that call, '
+        f"{' or '.join(spaces)}",
+    )
 
 
 def secret(q: Query, key: Key) -> None:
@@ -144,6 +197,7 @@ def _context(q: Query, key: Key, view: ir.View, port: int, bound: str) -> Contex
         gateways=(bound,),
         selected=tuple(ir.Selected(key, match.section) for match in matches),
         known=q(known_destinations, view, key),
+        rules=q.keys("DestinationRule", "selecting", key.namespace),
     )
 
 

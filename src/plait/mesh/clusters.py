@@ -30,10 +30,16 @@ class Caller(Struct, frozen=True, cache_hash=True):
         picks: nothing tells where a call was going (at gateways, and without capture), so an
             endpoint is picked even where others go there.
         certified: has an identity.
+        revocations: has an agent that reads files of revoked certificates.
+        secrets: namespace of the Secrets that rules may name for it; empty: none names any.
+        is_gateway: rules may do so that do not select it.
     """
 
     picks: bool = False
     certified: bool = False
+    revocations: bool = False
+    secrets: str = ""
+    is_gateway: bool = False
 
 
 class ClusterRef(Struct, frozen=True, cache_hash=True):
@@ -76,22 +82,37 @@ def inbound_name(port: int) -> str:
 # Outbound
 
 
-def subsets(q: Query, host_id: ir.HostId, client: str) -> tuple[str, ...]:
-    """Names of a host's subsets for callers in namespace `client`, in the order written."""
-    keys = rules_for(q, host_id.name, host_id.namespace, client)
+def subsets(
+    q: Query, host_id: ir.HostId, client: str, selected: tuple[Key, ...] = ()
+) -> tuple[str, ...]:
+    """Names of a host's subsets for callers in namespace `client`, in the order written.
+
+    `selected`: the rules that select them.
+    """
+    keys = rules_for(q, host_id.name, host_id.namespace, client, selected)
     return q(rules.subset_names, keys)
 
 
 def shared_view(q: Query, view: ir.View) -> ir.View:
     """The least view with the same outbound clusters, so that many views share one list.
 
-    Where nothing is exported to a namespace by name, and it has no rules of its own about others'
-    hosts, it sees what a namespace without a name sees.
+    Where nothing is exported to a namespace by name, it has no rules of its own about others'
+    hosts, and no rule names Secrets of its own, it sees what a namespace without a name sees.
     """
     space = view.namespace
-    if view.scope is None and not (q(visibility.audience, space) or q(rules.client, space)):
+    has_own = view.scope is not None or view.rules or _may_name_secrets(q, view)
+    if not (has_own or q(visibility.audience, space) or q(rules.client, space)):
         space = ""
-    return ir.View(view.role, space, view.interception, view.scope, certified=view.certified)
+    chosen = tuple(one for one in view.selected if one.key in view.rules)
+    return ir.View(
+        view.role,
+        space,
+        view.interception,
+        view.scope,
+        chosen,
+        certified=view.certified,
+        revocations=view.revocations,
+    )
 
 
 def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
@@ -105,15 +126,22 @@ def outbound_clusters(q: Query, view: ir.View) -> tuple[ClusterRef, ...]:
 def callable_hosts(q: Query, view: ir.View) -> tuple[tuple[ir.HostId, tuple[Key, ...]], ...]:
     """Every host visible to a shared view, with the DestinationRules in force for it."""
     return tuple(
-        (one, rules_for(q, one.name, one.namespace, view.namespace))
+        (one, rules_for(q, one.name, one.namespace, view.namespace, view.rules))
         for one in q(visibility.visible, view)
     )
 
 
 def caller(view: ir.View) -> Caller:
     """What clusters depend on of the proxies of a view."""
-    picks = view.role is ir.Role.GATEWAY or view.interception is ir.Interception.NONE
-    return Caller(picks, view.certified)
+    is_gateway = view.role is ir.Role.GATEWAY
+    picks = is_gateway or view.interception is ir.Interception.NONE
+    secrets = view.namespace if is_gateway or view.rules else ""
+    return Caller(picks, view.certified, view.revocations, secrets, is_gateway)
+
+
+def _may_name_secrets(q: Query, view: ir.View) -> bool:
+    """Whether some rule names Secrets for a gateway."""
+    return view.role is ir.Role.GATEWAY and q(rules.any_names_secrets)
 
 
 def host_clusters(
@@ -123,7 +151,14 @@ def host_clusters(
     host = q(host_query, host_id)
     wanted = ("", *q(rules.subset_names, keys))
     picks = who.picks and host.resolution is ir.Resolution.ORIGINAL
-    known = Caller(picks, who.certified)
+    named = bool(who.secrets) and any(q(rules.names_secrets, key) for key in keys)
+    known = Caller(
+        picks=picks,
+        certified=who.certified,
+        revocations=who.revocations,
+        secrets=who.secrets if named else "",
+        is_gateway=named and who.is_gateway,
+    )
     return tuple(
         ClusterRef(host_id, port.number, subset, keys, known)
         for port in sorted(host.ports, key=lambda port: port.number)
@@ -141,7 +176,7 @@ def ref(q: Query, view: ir.View, name: str) -> ClusterRef | None:
     host_id = q(visibility.visible_host, view, host)
     if host_id is None:
         return None
-    keys = rules_for(q, host, host_id.namespace, view.namespace)
+    keys = rules_for(q, host, host_id.namespace, view.namespace, view.rules)
     refs = q(host_clusters, host_id, keys, caller(view))
     return next((one for one in refs if (one.port, one.subset) == (number, subset)), None)
 
@@ -168,7 +203,7 @@ def cluster(q: Query, ref: ClusterRef) -> ir.Cluster | None:
     if nobody:  # Envoy refuses a cluster that resolves no name; an empty one answers 503
         resolution = ir.Resolution.ENDPOINTS
     target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
-    secured = q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
+    secured = q(client_tls.calling, target, policy.tls, resolution, _who(ref.caller, policy))
     if not secured.possible:
         return None
     timeout = policy.connect_timeout
@@ -210,18 +245,32 @@ def calling(q: Query, ref: ClusterRef) -> client_tls.Calling | None:
     policy = q(rules.policy, ref.rules, ref.subset, ref.port)
     target = client_tls.Target(host=ref.host, port=port, subset=ref.subset, labels=labels)
     resolution = _wanted(ref, host, policy)
-    return q(client_tls.calling, target, policy.tls, resolution, ref.caller.certified)
+    return q(client_tls.calling, target, policy.tls, resolution, _who(ref.caller, policy))
 
 
-def is_marked(q: Query, host_id: ir.HostId, number: int, subset: str, client: str) -> bool:
+def _who(caller: Caller, policy: rules.Policy) -> client_tls.Who:
+    """The caller as the rule sees it that says how to call."""
+    may_name = caller.is_gateway or (policy.tls_by is not None and policy.tls_by.selects)
+    secrets = caller.secrets if may_name else ""
+    return client_tls.Who(caller.certified, caller.revocations, secrets)
+
+
+def is_marked(
+    q: Query,
+    host_id: ir.HostId,
+    number: int,
+    subset: str,
+    client: str,
+    selected: tuple[Key, ...] = (),
+) -> bool:
     """Whether callers in namespace `client` mark bytes, inside mutual TLS, as no requests.
 
-    They do on ports whose protocol is detected.
+    They do on ports whose protocol is detected.  `selected`: the rules that select them.
     """
     port = q(host_query, host_id).port(number)
     if port is None or port.protocol is not ir.Protocol.AUTO:
         return False
-    keys = rules_for(q, host_id.name, host_id.namespace, client)
+    keys = rules_for(q, host_id.name, host_id.namespace, client, selected)
     said = q(rules.policy, keys, subset, number).tls
     return said is None or said.mode is TLSMode.ISTIO_MUTUAL
 

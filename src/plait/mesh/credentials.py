@@ -13,6 +13,7 @@ from plait.config import credentials
 from plait.config.credentials import Flaw, Pair, Roots
 from plait.config.kinds.secret import Secret
 from plait.config.meta import Key, Object
+from plait.mesh import tls
 
 KUBERNETES: Final = "kubernetes://"
 """What the names of secrets begin with that are objects, as in Istio."""
@@ -32,6 +33,32 @@ def roots(q: Query, namespace: str, name: str) -> Roots | Flaw:
     if values is None:
         values = _values(q, namespace, name.removesuffix(AUTHORITIES))
     return Flaw("", "does not exist") if values is None else credentials.roots(values)
+
+
+def secret(name: str) -> tls.Secret:
+    """The secret that proxies ask the control plane for, by the name of an object."""
+    return tls.Secret(f"{KUBERNETES}{name}", tls.Source.PLANE)
+
+
+def trust(name: str) -> tls.Secret:
+    """The secret that says whom to trust, by the name of the object of the certificate."""
+    return secret(f"{name}{AUTHORITIES}")
+
+
+def object_name(one: tls.Secret) -> str:
+    """The object in which a secret is looked for, or last looked for."""
+    return one.name.removeprefix(KUBERNETES).removesuffix(AUTHORITIES)
+
+
+def says_trust(one: tls.Secret) -> bool:
+    """Whether a secret says whom to trust; else it is a certificate with its key."""
+    return one.name.endswith(AUTHORITIES)
+
+
+def lack(q: Query, namespace: str, one: tls.Secret) -> str:
+    """Why a secret of the control plane cannot be used; empty: it can."""
+    name = one.name.removeprefix(KUBERNETES)
+    return q(lacks_roots if says_trust(one) else lacks_pair, namespace, name)
 
 
 def lacks_pair(q: Query, namespace: str, name: str) -> str:

@@ -26,6 +26,7 @@ class Context(Struct, frozen=True, cache_hash=True):
         gateways: ``mesh``, or those the gateway proxy has and the VirtualService is bound to.
         selected: its matches by caller that apply.
         known: what the view knows of the hosts it sends to.
+        rules: DestinationRules that select the caller.
     """
 
     key: Key
@@ -33,6 +34,7 @@ class Context(Struct, frozen=True, cache_hash=True):
     gateways: tuple[str, ...] = (names.MESH,)
     selected: tuple[ir.Selected, ...] = ()
     known: tuple[ir.HostId, ...] = ()
+    rules: tuple[Key, ...] = ()
 
 
 def cluster_name(q: Query, context: Context, to: kinds.Destination, path: str) -> str:
@@ -79,7 +81,7 @@ def _unknown_host(name: str) -> tuple[str, str]:
 
 
 def _check_subset(q: Query, context: Context, found: ir.HostId, subset: str, path: str) -> None:
-    defined = q(clusters.subsets, found, context.key.namespace)
+    defined = q(clusters.subsets, found, context.key.namespace, context.rules)
     if subset not in defined:
         hint = f"Add it, or route to one of: {', '.join(defined)}" if defined else "Add it"
         problem = f'no DestinationRule defines subset "{subset}" of {found.name}'
@@ -131,7 +133,7 @@ def are_marked(q: Query, context: Context, route: kinds.TCPRoute) -> bool:
         if found is not None:
             _, number = _ports(q, context, found, to.destination)
             subset, client = to.destination.subset, context.key.namespace
-            if q(clusters.is_marked, found, number, subset, client):
+            if q(clusters.is_marked, found, number, subset, client, context.rules):
                 return True
     return False
 

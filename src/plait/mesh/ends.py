@@ -25,7 +25,7 @@ class Caller(Struct, frozen=True, kw_only=True):
         automatic: endpoints that do not take it are called plainly.
         mode: as a DestinationRule says it; empty: none does.
         by: that rule; None: it is so by itself.
-        because: why it is so by itself.
+        because: why it is so by itself, or cannot be had; or what its certificates are from.
     """
 
     speaks: str

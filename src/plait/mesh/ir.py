@@ -4,7 +4,7 @@ Values only: frozen, in a decided order, in plait's units (seconds, bytes, perce
 files are not here, or a line inserted at the top of one would re-send every route below it.
 """
 
-# budget: 620 lines, the vocabulary of the whole pipeline
+# budget: 640 lines, the vocabulary of the whole pipeline
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -172,9 +172,10 @@ class View(Struct, frozen=True, cache_hash=True):
     Attributes:
         namespace: decides precedence, ``exportTo`` and short names.
         scope: the Sidecar object in force; None: everything exported is seen.
-        selected: rules with a selector that match: gateways, and VirtualService matches by
-            ``sourceLabels``.
+        selected: rules with a selector that match: gateways, DestinationRules, and VirtualService
+            matches by ``sourceLabels``.
         certified: each of them has an identity and can ask its agent for secrets.
+        revocations: that agent reads files of revoked certificates too.
     """
 
     role: Role
@@ -185,6 +186,12 @@ class View(Struct, frozen=True, cache_hash=True):
     network: str = ""
     addressing: Addressing = Addressing.WRITTEN
     certified: bool = False
+    revocations: bool = False
+
+    @property
+    def rules(self) -> tuple[Key, ...]:
+        """The DestinationRules that are for these workloads of their namespace alone."""
+        return tuple(one.key for one in self.selected if one.key.kind == "DestinationRule")
 
 
 class InboundPort(Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
@@ -235,6 +242,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
         addresses: IP addresses of the workload, in its own order.
         edge: directory where a gateway takes connections from its machine's edge; empty: nowhere.
         certified: it has an identity, and asks its agent for secrets.
+        revocations: that agent reads files of revoked certificates too.
     """
 
     role: Role
@@ -247,6 +255,7 @@ class Identity(Struct, frozen=True, kw_only=True, cache_hash=True):
     edge: str = ""
     addressing: Addressing = Addressing.WRITTEN
     certified: bool = False
+    revocations: bool = False
 
 
 # Matching

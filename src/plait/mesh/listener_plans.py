@@ -166,7 +166,7 @@ def _stream(
         prefixes=prefixes,
         server_names=() if server_names == ("*",) else server_names,
         rules=(q(context, view, rule.key, number),) if rule and rule.streams else (),
-        marked=q(clusters.is_marked, one.host, number, "", view.namespace),
+        marked=q(clusters.is_marked, one.host, number, "", view.namespace, view.rules),
         origin=one.host.owners,
     )
 

@@ -11,7 +11,7 @@ from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import gateway, sidecar
 from plait.config.meta import Key, Object
-from plait.mesh import inbound, ir, security, virtual_services
+from plait.mesh import inbound, ir, rules, security, virtual_services
 from plait.mesh.virtual_services import selects
 
 Labels = tuple[tuple[str, str], ...]
@@ -29,13 +29,13 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
     """The view and the inbound side of all proxies with this identity."""
     labels = dict(identity.labels)
     scope = None
-    chosen: list[ir.Selected] = []
+    chosen = _ruled(q, identity.namespace, labels)
     accepted = None
     if identity.role is ir.Role.GATEWAY:
-        chosen = [ir.Selected(one.key) for one in q(gateways) if selects(one.labels or (), labels)]
+        chosen += [ir.Selected(one.key) for one in q(gateways) if selects(one.labels or (), labels)]
     else:
         scope = q(scope_of, identity.namespace, identity.labels)
-        chosen = _callers(q, identity, labels)
+        chosen += _callers(q, identity, labels)
         accepted = ir.Inbound(
             namespace=identity.namespace,
             interception=identity.interception,
@@ -52,6 +52,7 @@ def placement(q: Query, identity: ir.Identity) -> ir.Placement:
         network=identity.network,
         addressing=identity.addressing,
         certified=identity.certified,
+        revocations=identity.revocations,
     )
     edge = identity.edge if identity.role is ir.Role.GATEWAY else ""
     return ir.Placement(view=view, inbound=accepted, locality=identity.locality, edge=edge)
@@ -107,6 +108,14 @@ def gateways(q: Query) -> tuple[Selector, ...]:
             labels = tuple(sorted(row.spec.selector.items()))
             found.append(Selector(key=key, created=row.created, labels=labels))
     return tuple(found)
+
+
+def _ruled(q: Query, namespace: str, labels: Mapping[str, str]) -> list[ir.Selected]:
+    """DestinationRules of a namespace that are for some of its workloads, with these labels too."""
+    asked = ((key, q(rules.selector, key)) for key in q.keys(rules.TABLE, "selecting", namespace))
+    return [
+        ir.Selected(key) for key, wanted in asked if wanted is not None and selects(wanted, labels)
+    ]
 
 
 def _callers(q: Query, identity: ir.Identity, labels: Mapping[str, str]) -> list[ir.Selected]:

@@ -28,23 +28,27 @@ class Rule(Struct, frozen=True, kw_only=True):
     Attributes:
         host: in full, or a wildcard.
         exports: namespaces of the callers that it is for; ``*``: all.
+        selects: it is for callers that it selects alone.
     """
 
     key: Key
     created: float
     host: str
     exports: tuple[str, ...]
+    selects: bool = False
 
-    def serves(self, namespace: str) -> bool:
-        """Whether callers in `namespace` may use it."""
-        return names.EVERYWHERE in self.exports or namespace in self.exports
+    def serves(self, namespace: str, selected: tuple[Key, ...]) -> bool:
+        """Whether callers in `namespace` may use it, who are selected by the rules `selected`."""
+        exported = names.EVERYWHERE in self.exports or namespace in self.exports
+        return exported and (not self.selects or self.key in selected)
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """A field of an object."""
+    """A field of a rule; `selects`: that is for callers that it selects alone."""
 
     key: Key
     path: str
+    selects: bool = False
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -91,7 +95,15 @@ def rule(q: Query, key: Key) -> Rule | None:
         created=found.created,
         host=names.resolve(found.spec.host, key.namespace),
         exports=names.exports(written, key.namespace),
+        selects=found.spec.workload_selector is not None,
     )
+
+
+def selector(q: Query, key: Key) -> Pairs | None:
+    """Labels of the workloads that a rule is for; None: it is for all, or there is none."""
+    found: Object[kinds.DestinationRule] | None = q.row(TABLE, key)
+    chosen_by = found.spec.workload_selector if found else None
+    return None if chosen_by is None else workloads.pairs(chosen_by.match_labels)
 
 
 def exported_by_default(q: Query) -> tuple[str, ...]:
@@ -117,23 +129,29 @@ def _written_for(q: Query, host: str) -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda one: (one.created, one.key)))
 
 
-def rules_for(q: Query, host: str, namespace: str, client: str) -> tuple[Key, ...]:
+def rules_for(
+    q: Query, host: str, namespace: str, client: str, selected: tuple[Key, ...] = ()
+) -> tuple[Key, ...]:
     """DestinationRules in force for callers in namespace `client` of `host` in `namespace`.
 
     The first of these namespaces that has one decides: the client's, the host's, the root (Istio's
-    rule); in it, the most specific host.  Several rules for that host are merged, oldest first.
+    rule); in it, the most specific host.  Several rules for that host are merged: those that select
+    the caller (`selected`) first, then oldest first.
     """
-    return chosen(q(about, host), namespace, client)
+    return chosen(q(about, host), namespace, client, selected)
 
 
-def chosen(found: Iterable[Rule], namespace: str, client: str) -> tuple[Key, ...]:
+def chosen(
+    found: Iterable[Rule], namespace: str, client: str, selected: tuple[Key, ...] = ()
+) -> tuple[Key, ...]:
     """The same, of the rules that `about` found."""
-    rules = [one for one in found if one.serves(client)]
+    rules = [one for one in found if one.serves(client, selected)]
     first = (client,) if client != names.ROOT_NAMESPACE else ()
     for place in (*first, namespace, names.ROOT_NAMESPACE):
         here = [one for one in rules if one.key.namespace == place]
         if here:
-            return tuple(one.key for one in here if one.host == here[0].host)
+            same = [one for one in here if one.host == here[0].host]
+            return tuple(one.key for one in sorted(same, key=lambda one: not one.selects))
     return ()
 
 
@@ -163,11 +181,12 @@ def merged(q: Query, keys: tuple[Key, ...]) -> Merged:
         found: Object[kinds.DestinationRule] | None = q.row(TABLE, key)
         if found is None:
             continue
+        selects = found.spec.workload_selector is not None
         if not spoken and found.spec.traffic_policy is not None:
-            place = Place(key=key, path="spec.trafficPolicy")
+            place = Place(key=key, path="spec.trafficPolicy", selects=selects)
             policy, spoken = _policy(found.spec.traffic_policy, place), True
         for i, one in enumerate(found.spec.subsets):
-            place = Place(key=key, path=f"spec.subsets[{i}].trafficPolicy")
+            place = Place(key=key, path=f"spec.subsets[{i}].trafficPolicy", selects=selects)
             own = (one.name, workloads.pairs(one.labels), _policy(one.traffic_policy, place))
             subsets.setdefault(one.name, own)
     return Merged(policy=policy, subsets=tuple(subsets.values()), spoken=spoken)
@@ -185,7 +204,7 @@ def _policy(written: kinds.TrafficPolicy | None, place: Place) -> Policy:
 
 
 def _below(place: Place, field: str) -> Place:
-    return Place(key=place.key, path=f"{place.path}.{field}")
+    return structs.replace(place, path=f"{place.path}.{field}")
 
 
 def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy, place: Place) -> Policy:
@@ -233,6 +252,25 @@ def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
         tls=own.tls or base.tls,
         tls_by=own.tls_by or base.tls_by,
     )
+
+
+def written_tls(q: Query, keys: tuple[Key, ...]) -> tuple[Policy, ...]:
+    """What rules say of TLS together: of the host, its subsets and single ports, in this order."""
+    found = q(merged, keys)
+    wholes = (found.policy, *(own for _, _, own in found.subsets))
+    every = (one for whole in wholes for one in (whole, *(single for _, single in whole.ports)))
+    return tuple(one for one in every if one.tls is not None)
+
+
+def any_names_secrets(q: Query) -> bool:
+    """Whether any rule names a Secret."""
+    return bool(q.keys(TABLE, "credential", True))  # noqa: FBT003 - the one bucket
+
+
+def names_secrets(q: Query, key: Key) -> bool:
+    """Whether a rule names a Secret."""
+    found = (one.tls for one in q(written_tls, (key,)))
+    return any(one is not None and one.credential_name for one in found)
 
 
 def origin(q: Query, keys: tuple[Key, ...], name: str) -> tuple[Key, ...]:

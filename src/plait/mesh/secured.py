@@ -70,21 +70,23 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
     if written.mode is ServerTLSMode.ISTIO_MUTUAL:
         return q(identified, server) if view.certified else None
     shown = tuple(_shown(written))
-    trusted = _trusted(written) if written.mode in _MUTUAL else None
+    trusted, revoked = _trusted(view, written) if written.mode in _MUTUAL else (None, "")
     wanted = (*shown, *((trusted,) if trusted else ()))
     if any(one.source is tls.Source.AGENT for one in wanted) and not view.certified:
         return None
     lacking = [
         (one, lack)
         for one in wanted
-        if one.source is tls.Source.PLANE and (lack := _lack(q, view.namespace, one))
+        if one.source is tls.Source.PLANE and (lack := credentials.lack(q, view.namespace, one))
     ]
     for secret, lack in lacking:
         q.report(_unusable(server, view.namespace, secret, lack))
     if written.mode in _MUTUAL and trusted is None:
         q.report(_trusts_nobody(server))
         return None
-    return None if lacking or not shown else _end(q, server, shown, trusted)
+    if lacking or not shown:
+        return None
+    return structs.replace(_end(q, server, shown, trusted), revoked=revoked)
 
 
 def identified(q: Query, server: gateways.Served) -> tls.Server:
@@ -120,6 +122,8 @@ def _end(
         roots=trusted,
         requires=written.mode is ServerTLSMode.MUTUAL,
         names=_names(written) if trusted else (),
+        keys=written.verify_certificate_spki if trusted else (),
+        hashes=written.verify_certificate_hash if trusted else (),
         applications=_REQUESTS if server.http else (),
         strength=strength,
     )
@@ -132,7 +136,7 @@ def _names(written: ServerTLSSettings) -> tuple[tls.Name, ...]:
 def _shown(written: ServerTLSSettings) -> Iterator[tls.Secret]:
     """Certificates by name of their Secrets, else files (Istio's order)."""
     if names := written.credential_names or (written.credential_name,):
-        found = [_of_kubernetes(name) for name in names if name]
+        found = [credentials.secret(name) for name in names if name]
         if found:
             yield from found
             return
@@ -142,32 +146,22 @@ def _shown(written: ServerTLSSettings) -> Iterator[tls.Secret]:
             yield tls.Secret(f"file-cert:{certificate}~{key}")
 
 
-def _trusted(written: ServerTLSSettings) -> tls.Secret | None:
+def _trusted(view: ir.View, written: ServerTLSSettings) -> tuple[tls.Secret | None, str]:
+    """What says whom to trust, and `tls.Server.revoked`; None: nothing does."""
     name = written.ca_cert_credential_name or written.credential_name
     name = name or next(iter(written.credential_names), "")
     if name:
-        return _of_kubernetes(f"{name}{credentials.AUTHORITIES}")
+        return credentials.trust(name), ""
     file = written.ca_certificates
     file = file or next((one.ca_certificates for one in written.tls_certificates), "")
-    return tls.Secret(f"file-root:{file}") if file else None
-
-
-def _of_kubernetes(name: str) -> tls.Secret:
-    return tls.Secret(f"{credentials.KUBERNETES}{name}", tls.Source.PLANE)
-
-
-def _lack(q: Query, namespace: str, secret: tls.Secret) -> str:
-    name = secret.name.removeprefix(credentials.KUBERNETES)
-    if name.endswith(credentials.AUTHORITIES):
-        return q(credentials.lacks_roots, namespace, name)
-    return q(credentials.lacks_pair, namespace, name)
+    if not file:
+        return None, ""
+    return tls.trust_in_files(file, written.ca_crl, followed=view.revocations)
 
 
 def _unusable(server: gateways.Served, namespace: str, secret: tls.Secret, lack: str) -> Diagnostic:
-    name = secret.name.removeprefix(credentials.KUBERNETES)
-    whole = "of type kubernetes.io/tls"
-    if name.endswith(credentials.AUTHORITIES):
-        name, whole = name.removesuffix(credentials.AUTHORITIES), "with ca.crt"
+    name = credentials.object_name(secret)
+    whole = "with ca.crt" if credentials.says_trust(secret) else "of type kubernetes.io/tls"
     return Diagnostic(
         code="PLT3007",
         severity=Severity.ERROR,

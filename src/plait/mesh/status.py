@@ -11,7 +11,7 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key, Origin
-from plait.mesh import checks, clusters
+from plait.mesh import checks
 
 CHECKS: Mapping[str, Callable[[Query, Key], Any]] = {
     "VirtualService": checks.virtual_service,
@@ -19,7 +19,7 @@ CHECKS: Mapping[str, Callable[[Query, Key], Any]] = {
     "Sidecar": checks.sidecar,
     "Service": checks.host,
     "ServiceEntry": checks.host,
-    "DestinationRule": clusters.rule_check,
+    "DestinationRule": checks.destination_rule,
     "Secret": checks.secret,
 }
 """For each kind that can be wrong in its surroundings: what looks at one object."""

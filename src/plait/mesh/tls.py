@@ -31,6 +31,10 @@ ROOTS: Final = Secret("ROOTCA")
 """The certificates under which identities of the mesh are trusted, as in Istio."""
 
 
+SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""The file of the certificates that a machine trusts by itself."""
+
+
 class Version(Enum):
     """Versions of TLS; the values are those of Istio's `TLSProtocol`."""
 
@@ -71,6 +75,9 @@ class Server(Struct, frozen=True, kw_only=True, cache_hash=True):
         roots: whom a client's certificate is trusted under; None: it is not looked at.
         requires: a client without a certificate is refused.
         names: one of these a client's certificate must have; empty: any.
+        keys, hashes: SHA-256 of a client's public key in base64, of its certificate in
+            hexadecimal digits: one of all these it must have; both empty: any.
+        revoked: a file, on the proxy's machine, of certificates that are not trusted; empty: none.
         applications: ALPN that is agreed to.
     """
 
@@ -78,6 +85,9 @@ class Server(Struct, frozen=True, kw_only=True, cache_hash=True):
     roots: Secret | None = None
     requires: bool = False
     names: tuple[Name, ...] = ()
+    keys: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    revoked: str = ""
     applications: tuple[str, ...] = ()
     strength: Strength = Strength()
 
@@ -92,6 +102,7 @@ class Client(Struct, frozen=True, kw_only=True, cache_hash=True):
         verifies: False: whatever the server shows is taken.
         names: one of these the server's certificate must have; empty: any, or what was called
             where `sni` is empty.
+        revoked: a file, on the proxy's machine, of certificates that are not trusted; empty: none.
         sni: the server name that is asked for; empty: the one that was called.
         applications: ALPN that is offered.
     """
@@ -100,6 +111,19 @@ class Client(Struct, frozen=True, kw_only=True, cache_hash=True):
     roots: Secret | None = None
     verifies: bool = True
     names: tuple[Name, ...] = ()
+    revoked: str = ""
     sni: str = ""
     applications: tuple[str, ...] = ()
     strength: Strength = Strength()
+
+
+def trust_in_files(roots: str, revoked: str, *, followed: bool) -> tuple[Secret | None, str]:
+    """What says whom to trust, and the file of those revoked that is left for Envoy to read.
+
+    Where the agent reads lists of those revoked (`followed`) it hands them out with the roots,
+    ``file-root:ROOTS~REVOKED``, and anew when the file changes.  Envoy reads one when it gets the
+    roots, and no more.  None: those of the system; an empty `revoked`: none are.
+    """
+    if revoked and followed:
+        return Secret(f"file-root:{roots or SYSTEM_ROOTS}~{revoked}"), ""
+    return Secret(f"file-root:{roots}") if roots else None, revoked

@@ -83,6 +83,7 @@ def context(
         gateways=gateways,
         selected=tuple(chosen for chosen in view.selected if chosen.key == key),
         known=q(known_destinations, view, key),
+        rules=view.rules,
     )
 
 

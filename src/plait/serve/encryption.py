@@ -43,7 +43,7 @@ def _caller(caller: ends.Caller, locate: Locate) -> dict[str, Any]:
         "automatic": caller.automatic,
         "mode": caller.mode,
         **_by(caller.by, caller.path, locate),
-        "because": because if caller.speaks else "it needs an identity that the caller has not",
+        "because": because,
     }
 
 

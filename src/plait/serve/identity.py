@@ -51,6 +51,7 @@ def parse(node: Any) -> Node:
             edge=_string(metadata, "PLAIT_EDGE"),
             addressing=_addressing(metadata),
             certified=_is_certified(metadata),
+            revocations=_string(metadata, "PLAIT_CRL") == "true",
         ),
     )
 

@@ -152,7 +152,7 @@ def node(proxy: Proxy, *, is_certified: bool = False) -> dict[str, Any]:
         "MESH_ID": proxy.mesh,
         "NETWORK": proxy.network,
         "ISTIO_VERSION": ISTIO_VERSION,
-        **({"PLAIT_SDS": "true"} if is_certified else {}),
+        **({"PLAIT_SDS": "true", "PLAIT_CRL": "true"} if is_certified else {}),
         **proxy.metadata,
     }
     return {

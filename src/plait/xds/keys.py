@@ -17,10 +17,12 @@ def certificate(name: str, *, chain: bytes, key: bytes) -> Resource:
     return secret(name, protos.encode(message))
 
 
-def roots(name: str, certificates: bytes) -> Resource:
-    """Whom to trust: certificates in PEM."""
+def roots(name: str, certificates: bytes, revoked: bytes = b"") -> Resource:
+    """Whom to trust: certificates in PEM, and lists of those revoked; empty: none are."""
     message = protos.Secret(name=name)
     message.validation_context.trusted_ca.inline_bytes = certificates
+    if revoked:
+        message.validation_context.crl.inline_bytes = revoked
     return secret(name, protos.encode(message))
 
 

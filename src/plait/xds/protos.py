@@ -45,6 +45,7 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import (
     PreviousHostsPredicate,
 )
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     DownstreamTlsContext,
@@ -69,6 +70,7 @@ __all__ = [
     "Address",
     "AggregatedConfigSource",
     "AnyMessage",
+    "CertificateValidationContext",
     "Cluster",
     "ClusterLoadAssignment",
     "ConfigSource",

@@ -1,4 +1,4 @@
-"""Secrets that proxies ask for by name: whom the mesh trusts, and what gateways show."""
+"""Secrets that proxies ask for by name: whom the mesh trusts, and what is shown to others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from plait.base.digest import digest
 from plait.base.query import Query
 from plait.config.credentials import Flaw
 from plait.config.kinds.observed import TrustBundle
-from plait.mesh import credentials
+from plait.config.meta import Key
+from plait.mesh import client_tls, credentials
 from plait.xds import protos
 from plait.xds.resource import SECRET, Absent, Answer, Child, Present, leaf
 
@@ -26,10 +27,19 @@ def secret(q: Query, name: str) -> Answer:
     return _present(message)
 
 
+def of_rules(q: Query, namespace: str, keys: tuple[Key, ...], name: str) -> Answer:
+    """A secret ``kubernetes://NAME`` for workloads of a namespace that these rules select.
+
+    Absent: none of them names it, or as with `of_namespace`.
+    """
+    named = any(one.name == name for one in q(client_tls.secrets, namespace, keys))
+    return q(of_namespace, namespace, name) if named else Absent()
+
+
 def of_namespace(q: Query, namespace: str, name: str) -> Answer:
     """A secret ``kubernetes://NAME`` for the gateways of a namespace.
 
-    Absent: the Secret is missing or cannot be used; then no listener asks for it either.
+    Absent: the Secret is missing or cannot be used; then no listener or cluster asks for it either.
     """
     wanted = name.removeprefix(credentials.KUBERNETES)
     message = protos.Secret(name=name)

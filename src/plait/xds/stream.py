@@ -267,7 +267,17 @@ class Stream:
                 channel.since = None
             elif channel.since is None:
                 channel.since = now
+        self._remove(now, actions)
         return actions
+
+    def _remove(self, now: float, actions: list[Action]) -> None:
+        """Remove clusters whose users turned out to have nothing to acknowledge."""
+        clusters = self._channels.get(CLUSTER)
+        if clusters is None or clusters.idle or clusters.sending or not clusters.topic.number:
+            return
+        if self._may_remove(clusters):
+            self._offer(clusters, now, actions)
+            clusters.since = None if clusters.settled else clusters.since
 
     def _is_open(self, channel: Channel) -> bool:
         """Whether this type may be sent now: what it points to is there."""

@@ -57,11 +57,16 @@ def named(type_url: str, name: str, placement: ir.Placement) -> Call:
 
 
 def _secret(name: str, view: ir.View) -> Call:
-    """Secrets that are objects are for gateways, and of their own namespace."""
+    """Secrets that are objects are of the proxy's own namespace.
+
+    A gateway may ask for all of them, a workload for those that rules name which select it.
+    """
     if not name.startswith(credentials.KUBERNETES):
         return secrets.secret, (name,)
     if view.role is ir.Role.GATEWAY:
         return secrets.of_namespace, (view.namespace, name)
+    if view.rules:
+        return secrets.of_rules, (view.namespace, view.rules, name)
     return absent, (SECRET, name)
 
 

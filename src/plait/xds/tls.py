@@ -13,7 +13,6 @@ SDS_CLUSTER: Final = "sds-grpc"
 
 SOCKET: Final = "envoy.transport_sockets.tls"
 _RAW: Final = "envoy.transport_sockets.raw_buffer"
-_SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 _V3, _GRPC = 2, 2
 _DNS, _URI = 2, 3  # SubjectAltNameMatcher.SanType
 _TRUST_ALL: Final = 1  # CertificateValidationContext.ACCEPT_UNTRUSTED
@@ -27,7 +26,10 @@ def server(end: tls.Server) -> Any:
     common = context.common_tls_context
     _fill(common, end.certificates, end.applications, end.strength)
     if end.roots is not None:
-        _trust(common, end.roots, end.names)
+        own = _own(end.names, end.revoked)
+        own.verify_certificate_spki.extend(end.keys)
+        own.verify_certificate_hash.extend(end.hashes)
+        _trust(common, end.roots, own)
     context.require_client_certificate.value = end.requires
     context.disable_stateless_session_resumption = end.roots is not None
     return _socket(context)
@@ -43,10 +45,10 @@ def client(end: tls.Client) -> Any:
     if not end.verifies:
         common.validation_context.trust_chain_verification = _TRUST_ALL
     elif end.roots is not None:
-        _trust(common, end.roots, end.names)
+        _trust(common, end.roots, _own(end.names, end.revoked))
     else:
-        common.validation_context.trusted_ca.filename = _SYSTEM_ROOTS
-        _name(common.validation_context, end.names)
+        common.validation_context.CopyFrom(_own(end.names, end.revoked))
+        common.validation_context.trusted_ca.filename = tls.SYSTEM_ROOTS
     return _socket(context)
 
 
@@ -76,22 +78,28 @@ def _fill(
         common.tls_params.ecdh_curves.extend(strength.curves)
 
 
-def _trust(common: Any, roots: tls.Secret, names: tuple[tls.Name, ...]) -> None:
-    if not names:
+def _trust(common: Any, roots: tls.Secret, own: Any) -> None:
+    """Trust what a secret says; `own` is checked beside it."""
+    if own == protos.CertificateValidationContext():
         _ask(common.validation_context_sds_secret_config, roots)
         return
     combined = common.combined_validation_context
-    _name(combined.default_validation_context, names)
+    combined.default_validation_context.CopyFrom(own)
     _ask(combined.validation_context_sds_secret_config, roots)
 
 
-def _name(context: Any, names: tuple[tls.Name, ...]) -> None:
+def _own(names: tuple[tls.Name, ...], revoked: str) -> Any:
+    """What is checked of a peer's certificate whoever it is under."""
+    context = protos.CertificateValidationContext()
+    if revoked:
+        context.crl.filename = revoked
     for name in names:
         matcher = context.match_typed_subject_alt_names.add(san_type=_URI if name.is_uri else _DNS)
         if name.is_prefix:
             matcher.matcher.prefix = name.value
         else:
             matcher.matcher.exact = name.value
+    return context
 
 
 def _ask(config: Any, secret: tls.Secret) -> None:
