@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from plait.base.errors import SettingsError
-from plait.settings import Settings, load, residents
+from plait.settings import Settings, became_root, load
 
 HOME = {"HOME": "/home/ann"}
 
@@ -118,31 +118,13 @@ def test_the_token_is_in_no_repr():
 
 
 @pytest.mark.parametrize(
-    ("named", "sudo", "found"),
-    [
-        ((), "", set()),
-        ((), "1000", {1000}),
-        (("root", "4711"), "1000", {0, 4711, 1000}),
-        (("*",), "1000", None),
-        ((), "-1", set()),
-    ],
+    ("uid", "before", "found"),
+    [(0, "1000", ("1000",)), (0, "", ()), (0, "-1", ()), (500, "1000", ())],
 )
-def test_the_api_is_for_who_is_named_and_who_became_root(
-    monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...], sudo: str, found: set[int] | None
+def test_who_became_root_is_known_to_root(
+    monkeypatch: pytest.MonkeyPatch, uid: int, before: str, found: tuple[str, ...]
 ):
-    monkeypatch.setenv("SUDO_UID", sudo)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", before)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
 
-    assert residents(load({"api_user": named}, {})) == found
-
-
-def test_sudo_means_nothing_to_who_is_not_root(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SUDO_UID", "1000")
-    monkeypatch.setattr(os, "geteuid", lambda: 500)
-
-    assert residents(load({}, {})) == frozenset()
-
-
-def test_a_user_who_does_not_exist_is_refused():
-    with pytest.raises(SettingsError, match=r"PLAIT_API_USER: .* users of .* not .*no-such-user"):
-        load({}, {"PLAIT_API_USER": "root,no-such-user"})
+    assert became_root() == found

@@ -35,7 +35,7 @@ from plait.serve.ca.run import CertificateAuthority, Options
 from plait.serve.ca.serving import Serving
 from plait.serve.doors import Door, Shown
 from plait.serve.pages import MeshPages
-from plait.settings import Settings, residents
+from plait.settings import Settings, became_root
 from plait.sources.files import Files
 from plait.sources.mesh_config import follow as follow_mesh_config
 
@@ -196,7 +196,7 @@ async def _api(settings: Settings, backend: Backend, lock: Lock | None) -> None:
     With a lock there is a socket beside it for our own user, who makes the first token.
     """
     note, addresses = settings.api_note, settings.api
-    shared = Residents(residents(settings))
+    shared = Residents.named((*settings.api_user, *became_root()))
     if lock and not any(one.startswith(api.UNIX) for one in addresses):
         addresses = (*addresses, f"{api.UNIX}{settings.data / 'api.sock'}")
 

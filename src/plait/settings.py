@@ -15,7 +15,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from plait.base import peers
 from plait.base.errors import SettingsError
 from plait.base.log import FORMATS, LEVELS
 from plait.base.place import Place
@@ -151,16 +150,10 @@ def passed_on() -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251
 
 
-def residents(found: Settings) -> frozenset[int] | None:
-    """Who may use the API at loopback, beside our own user and root; None: everybody.
-
-    Beside those who are named it is who became root to start us.
-    """
-    if "*" in found.api_user:
-        return None
+def became_root() -> tuple[str, ...]:
+    """The number of the user who became root to start us; nobody: empty."""
     before = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""  # noqa: TID251
-    became = (int(before),) if before.isascii() and before.isdigit() else ()
-    return frozenset((*map(peers.number, found.api_user), *became))
+    return (before,) if before.isascii() and before.isdigit() else ()
 
 
 def local_data() -> Path:
@@ -319,17 +312,6 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts)
 
 
-def _users(value: Any) -> tuple[str, ...]:
-    found = _names(value)
-    if "*" not in found:
-        for one in found:
-            try:
-                peers.number(one)
-            except LookupError:
-                raise ValueError("a list of users of this machine") from None
-    return found
-
-
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     is_socket = text.startswith("unix:") and len(text) > len("unix:")
@@ -389,7 +371,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "join": _ports,
     "xds_name": _names,
     "insecure_xds": _switch,
-    "api_user": _users,
+    "api_user": _names,
     "api_tls": _switch,
     "api_cert": _path,
     "api_key": _path,

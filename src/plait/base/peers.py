@@ -61,7 +61,10 @@ def number(name: str) -> int:
     """
     if name.isascii() and name.isdigit():
         return int(name)
-    return pwd.getpwnam(name).pw_uid
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise LookupError(f'this machine has no user "{name}"') from None
 
 
 def _asked(family: socket.AddressFamily, mine: End, other: End) -> tuple[int, int] | None:

@@ -137,10 +137,10 @@ def asked(address: str, method: str, path: str, body: object = None) -> str:
     ("uid", "residents", "code", "who"),
     [
         (NOBODY, Residents(()), 403, None),
-        (NOBODY, Residents({4711}), 403, None),
-        (NOBODY, Residents({NOBODY}), 201, "nobody"),
-        (4711, Residents(None), 201, "4711"),
-        (0, Residents({NOBODY}), 201, "root"),
+        (NOBODY, Residents.named(["4711"]), 403, None),
+        (NOBODY, Residents.named(["4711", "nobody"]), 201, "nobody"),
+        (4711, Residents.named(["*"]), 201, "4711"),
+        (0, Residents.named(["nobody"]), 201, "root"),
     ],
 )
 def test_the_users_of_this_machine_who_may_ask_are_known_by_the_kernel(
@@ -173,6 +173,11 @@ def test_the_users_of_this_machine_who_may_ask_are_known_by_the_kernel(
     assert wrote == who
     if code == 403:
         assert "and not for user nobody: start the control plane with --api-user NAME" in said
+
+
+def test_a_user_who_does_not_exist_is_named() -> None:
+    with pytest.raises(SettingsError, match='--api-user: this machine has no user "no-such-user"'):
+        Residents.named(["root", "no-such-user"])
 
 
 def test_it_is_ready_when_all_is_known_and_proxies_can_connect() -> None:

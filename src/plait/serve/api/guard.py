@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from plait.base import peers
+from plait.base.errors import SettingsError
 from plait.serve.api import paths
 from plait.serve.api.status import StatusError
 
@@ -40,6 +41,20 @@ class Residents:
 
     def __init__(self, uids: Collection[int] | None) -> None:
         self._uids = None if uids is None else frozenset((0, os.geteuid(), *uids))
+
+    @classmethod
+    def named(cls, users: Collection[str]) -> Self:
+        """Of these names or numbers; ``*``: everybody.
+
+        Raises:
+            SettingsError: this machine has no user of that name.
+        """
+        if "*" in users:
+            return cls(None)
+        try:
+            return cls([*map(peers.number, users)])
+        except LookupError as error:
+            raise SettingsError(f"--api-user: {error}") from error
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
