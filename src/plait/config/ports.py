@@ -225,10 +225,18 @@ class Attestor(Protocol):
     """Finds out who asks for a certificate."""
 
     async def attest(self, evidence: Evidence) -> str:
-        """The SPIFFE id that the evidence proves; what can be used once is used up.
+        """The SPIFFE id that the evidence proves; nothing is used up.
 
         Raises:
             UnknownCallerError: it proves nothing.
             RefusedError: it proves an identity, and not the one that is asked for.
+        """
+        ...
+
+    def spend(self, evidence: Evidence) -> None:
+        """Use up what can be used once; called in one thread, before a certificate is handed out.
+
+        Raises:
+            UnknownCallerError: somebody has used it meanwhile.
         """
         ...

@@ -134,14 +134,24 @@ def test_of_many_who_use_a_token_at_once_one_gets_a_certificate(tmp_path: Path):
     played(story)
 
 
-def test_a_token_does_not_give_another_identity(tmp_path: Path):
+WRONG = {
+    "another identity": ({"ImpersonatedIdentity": f"{DEMO}/admin"}, None, "PERMISSION_DENIED"),
+    "another name": (NOTHING, csr([uri(f"{DEMO}/admin")]), "INVALID_ARGUMENT"),
+    "no CSR": (NOTHING, "garbage", "INVALID_ARGUMENT"),
+}
+
+
+@pytest.mark.parametrize(("said", "text", "code"), WRONG.values(), ids=WRONG)
+def test_what_a_token_does_not_give_leaves_it_as_it_is(tmp_path: Path, said, text, code):
     async def story() -> None:
         async with certifying(tmp_path) as office:
-            for said in ({"ImpersonatedIdentity": f"{DEMO}/admin"}, NOTHING):
-                text = None if said else csr([uri(f"{DEMO}/admin")])
-                answer = asked(office.tcp, said, token=await made(office), text=text)
-                assert (await refused(answer))[0] in ("PERMISSION_DENIED", "INVALID_ARGUMENT")
+            token = await made(office)
+
+            why, _ = await refused(asked(office.tcp, said, token=token, text=text))
+
+            assert why == code
             assert not office.ca.ledger.entries
+            assert names((await asked(office.tcp, token=token))[0]) == [uri(f"{DEMO}/billing")]
 
     played(story)
 
@@ -159,7 +169,7 @@ def test_a_refusal_shows_the_beginning_of_an_identity_that_has_no_end(tmp_path: 
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
+        certificates.request("", 0, WEB),
         b"\x0a\x05abc",
         certificates.request("garbage", 0, WEB),
         certificates.request(csr([uri(f"{DEMO}/admin")]), 0, WEB),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from plait.base import pem
 from plait.base.errors import RefusedError, UnknownCallerError
@@ -16,7 +16,7 @@ from plait.config.store import Store
 from plait.mesh import trust
 from plait.serve.ca import authority, spiffe, tokens
 from plait.serve.ca.spiffe import Identity
-from plait.serve.ca.tokens import Token, Tokens
+from plait.serve.ca.tokens import Tokens
 
 _OVER = ("Succeeded", "Failed")
 
@@ -28,32 +28,13 @@ class MeshAttestor:
         store: where Pods are looked up.
         runs_here: whether a Pod is run by this machine.
         tokens: the join tokens.
-        work: does something in the one thread that changes tokens.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        runs_here: Callable[[Key], bool],
-        tokens: Tokens,
-        work: Callable[..., Awaitable[Any]],
-    ) -> None:
+    def __init__(self, store: Store, runs_here: Callable[[Key], bool], tokens: Tokens) -> None:
         self._store = store
         self._runs_here = runs_here
         self._tokens = tokens
-        self._work = work
         self._clock = store.clock
-
-    def look(self, evidence: Evidence) -> None:
-        """Send strangers away before they cost anything.
-
-        Raises:
-            UnknownCallerError: the evidence is a token that is not good.
-        """
-        if isinstance(evidence, BearerToken):
-            if not evidence.token.startswith(tokens.PREFIX):
-                raise UnknownCallerError("the token is of no kind that is known here")
-            self._tokens.check(evidence.token, self._clock.now())
 
     async def attest(self, evidence: Evidence) -> str:
         """See `Attestor`."""
@@ -61,12 +42,20 @@ class MeshAttestor:
             case TrustedAgent(pod=pod, identity=identity):
                 return self._of_pod(pod, identity)
             case BearerToken(token=token):
-                self.look(evidence)
-                return await self._of_token(token)
+                return self._of_token(token)
             case PeerCertificate(pem=pem):
                 return self._of_certificate(pem)
             case _ as never:
                 assert_never(never)
+
+    def spend(self, evidence: Evidence) -> None:
+        """See `Attestor`.
+
+        Raises:
+            AuthorityError: that a token is used cannot be noted.
+        """
+        if isinstance(evidence, BearerToken):
+            self._tokens.spend(evidence.token, self._clock.now())
 
     def _of_pod(self, said: str, wanted: str) -> str:
         namespace, _, name = said.partition("/")
@@ -86,9 +75,11 @@ class MeshAttestor:
             raise RefusedError(f'the Pod "{said}" is "{identity}", and not "{wanted}"')
         return identity
 
-    async def _of_token(self, token: str) -> str:
-        spent: Token = await self._work(self._tokens.spend, token, self._clock.now())
-        return str(self._identity(spent.namespace, spent.account))
+    def _of_token(self, text: str) -> str:
+        if not text.startswith(tokens.PREFIX):
+            raise UnknownCallerError("the token is of no kind that is known here")
+        token = self._tokens.check(text, self._clock.now())
+        return str(self._identity(token.namespace, token.account))
 
     def _of_certificate(self, text: bytes) -> str:
         """The identity of a certificate, whose chain the handshake has verified.

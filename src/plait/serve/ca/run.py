@@ -24,7 +24,6 @@ from plait.config.store import Store
 from plait.mesh import trust
 from plait.serve.ca import authority, rotation
 from plait.serve.ca.attest import MeshAttestor
-from plait.serve.ca.authority import Issued
 from plait.serve.ca.ledger import Entry, Ledger
 from plait.serve.ca.roots import Roots
 from plait.serve.ca.rotation import Phase, Wait
@@ -104,7 +103,7 @@ class CertificateAuthority:
         self._clock = store.clock
         self._proxies = proxies
         self._worker = ThreadPoolExecutor(1, "ca")
-        self._attestor = MeshAttestor(store, runs_here, self.tokens, self.work)
+        self._attestor = MeshAttestor(store, runs_here, self.tokens)
         self.pending = 0
         self._wake = asyncio.Event()
         self._opened = store.clock.now()
@@ -139,27 +138,28 @@ class CertificateAuthority:
 
     async def grant(self, request: CertificateRequest, evidence: Evidence) -> tuple[str, ...]:
         """The chain for a request; see `service.Desk`."""
-        self._attestor.look(evidence)
+        identity = await self._attestor.attest(evidence)
+        wanted = request.metadata.get(certificates.IDENTITY) or identity
+        if wanted != identity:
+            told = wanted[:_LONGEST]
+            raise RefusedError(f'the credential is of "{identity}", and not of "{told}"')
+        proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
+        if isinstance(evidence, TrustedAgent):
+            entry = Entry(identity=identity, proxy=proxy, pod=evidence.pod)
+        else:
+            entry = Entry(identity=identity, proxy=self._claimed(proxy, identity))
         async with self._place():
-            csr = await self.work(authority.checked, request.csr)
-            identity = await self._attestor.attest(evidence)
-            wanted = request.metadata.get(certificates.IDENTITY) or identity
-            if wanted != identity:
-                told = wanted[:_LONGEST]
-                raise RefusedError(f'the credential is of "{identity}", and not of "{told}"')
-            proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
-            if isinstance(evidence, TrustedAgent):
-                entry = Entry(identity=identity, proxy=proxy, pod=evidence.pod)
-            else:
-                entry = Entry(identity=identity, proxy=self._claimed(proxy, identity))
-            life = self._options.life
-            seconds = min(request.seconds or life, life)
-            issued: Issued = await self.work(self._issue, csr, seconds, entry)
-            return issued.chain
+            chain: tuple[str, ...] = await self.work(self._issue, request, entry, evidence)
+            return chain
 
-    def _issue(self, csr: Any, seconds: float, entry: Entry) -> Issued:
-        now = self._clock.now()
+    def _issue(
+        self, request: CertificateRequest, entry: Entry, evidence: Evidence
+    ) -> tuple[str, ...]:
+        """Look at a request, sign it, and use up what was shown: whatever is refused costs none."""
+        now, life = self._clock.now(), self._options.life
+        csr, seconds = authority.checked(request.csr), min(request.seconds or life, life)
         issued = authority.issue(self.roots.signer, csr, entry.identity, seconds, now)
+        self._attestor.spend(evidence)
         self.ledger.add(
             structs.replace(
                 entry,
@@ -170,7 +170,7 @@ class CertificateAuthority:
                 not_after=issued.not_after,
             )
         )
-        return issued
+        return issued.chain
 
     def _claimed(self, proxy: str, identity: str) -> str:
         """The proxy that a stranger says it is; empty: that one is known with another identity."""
