@@ -456,11 +456,23 @@ def test_the_newest_certificate_of_each_proxy_is_known_after_a_restart(tmp_path:
     for one in (entry("a"), entry("b"), entry("a", "new")):
         ledger.add(one)
     with (tmp_path / "issued.jsonl").open("a") as file:
-        file.write('{"proxy":"c","ident')  # killed in mid-write
+        file.write('{"proxy":"c","ident')  # the disk was full, or it was killed in mid-write
+    ledger.add(entry("d"))
     again = Ledger(tmp_path / "issued.jsonl")
     again.load()
 
-    assert {name: one.root for name, one in again.entries.items()} == {"b": "old", "a": "new"}
+    roots = {name: one.root for name, one in again.entries.items()}
+    assert roots == {"b": "old", "a": "new", "d": "old"}
+
+
+def test_a_certificate_that_was_renewed_meanwhile_is_not_forgotten(tmp_path: Path):
+    ledger = Ledger(tmp_path / "issued.jsonl")
+    ledger.add(entry("a"))
+    gone = tuple(ledger.entries.values())
+    ledger.add(entry("a", "new"))
+    ledger.forget(gone)
+
+    assert ledger.entries["a"].root == "new"
 
 
 def test_a_pod_that_is_made_anew_has_one_certificate(tmp_path: Path):
@@ -480,6 +492,7 @@ def test_the_file_does_not_grow_without_end(tmp_path: Path):
     ledger.forget(())
 
     assert len((tmp_path / "issued.jsonl").read_bytes().splitlines()) == 1
+    assert list(ledger.entries) == ["a"]
 
 
 def test_a_certificate_is_remembered_when_it_cannot_be_written_down(tmp_path: Path):

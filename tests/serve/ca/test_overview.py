@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from plait.base.clock import ManualClock
 from plait.config.store import Store
-from plait.serve.ca import authority, overview
+from plait.serve.ca import authority, overview, run
 from plait.serve.ca.ledger import Entry
 from plait.serve.ca.run import CertificateAuthority, Options, Proxies, Seen
 from tests.support.certifying import played
@@ -99,3 +100,21 @@ def test_who_is_waited_for_is_shown(tmp_path: Path):
         ]
 
     told(tmp_path, story)
+
+
+def test_the_list_of_certificates_stays_short_while_nobody_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def story(ca: CertificateAuthority, _: ManualClock) -> None:
+        for number in range(1100):
+            ca.ledger.add(entry(ca, "here", DAY + number))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(ca.run())
+            while (tmp_path / "issued.jsonl").stat().st_size > 1000:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+            task.cancel()
+
+        assert [one.proxy for one in overview.certificates(ca)] == ["here"]
+
+    monkeypatch.setattr(run, "_SWEEP", 0.0)
+    told(tmp_path, story, "here")

@@ -71,13 +71,10 @@ class Ledger:
             AuthorityError: it cannot be read.
         """
         decoder = msgspec.json.Decoder(Entry)
-        data = keyring.read(self._path)
-        for line in data.splitlines():
+        for line in filter(None, keyring.read(self._path).splitlines()):
             self._lines += 1
             with contextlib.suppress(msgspec.DecodeError):
                 self._put(decoder.decode(line))
-        if not data.endswith(b"\n") and data:
-            self._append(b"\n")
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -89,7 +86,8 @@ class Ledger:
         self._put(entry)
         self._lines += 1
         try:
-            self._append(msgspec.json.encode(entry) + b"\n")
+            # on a line of its own, whatever a crash or a full disk left before it
+            self._append(b"\n" + msgspec.json.encode(entry) + b"\n")
         except OSError as error:
             if not self._failed:
                 _log.warning("certificates not noted", path=str(self._path), error=str(error))
@@ -97,14 +95,15 @@ class Ledger:
         else:
             self._failed = False
 
-    def forget(self, holders: Iterable[str]) -> None:
-        """Leave out who can show no certificate any more.
+    def forget(self, gone: Iterable[Entry]) -> None:
+        """Leave out certificates that nobody can show any more, and keep the file short.
 
         Raises:
             AuthorityError: the file, which has too many lines by now, cannot be written anew.
         """
-        for holder in holders:
-            self._drop(holder)
+        for entry in gone:
+            if self._entries.get(entry.holder) is entry:  # else a newer one was given meanwhile
+                self._drop(entry.holder)
         if self._lines > 2 * len(self._entries) + _SPARE:
             lines = [msgspec.json.encode(entry) + b"\n" for entry in self._entries.values()]
             keyring.write(self._path, b"".join(lines))

@@ -295,18 +295,17 @@ class CertificateAuthority:
                 _log.info("root rotation", phase=state.phase.value)
 
     async def _sweep(self) -> None:
-        """Forget who can show no certificate any more."""
+        """Forget certificates that nobody can show any more."""
         moment, now = self._clock.monotonic(), self._clock.now()
         if moment < self._swept + _SWEEP:
             return
         self._swept = moment
         gone = [
-            holder
-            for holder, entry in tuple(self.ledger.entries.items())
+            entry
+            for entry in tuple(self.ledger.entries.values())
             if entry.not_after <= now - _FORGOTTEN or self._is_gone(entry)
         ]
-        if gone:
-            await self.work(self.ledger.forget, gone)
+        await self.work(self.ledger.forget, gone)
 
     async def _follow(self, health: Health) -> None:
         """Follow the files of the user's own authority."""
