@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from plait.base.clock import ManualClock
+from plait.base.errors import RefusedError
 from plait.config.store import Store
-from plait.serve.ca import authority, overview, run
+from plait.serve.ca import authority, overview, rotation, run
 from plait.serve.ca.ledger import Entry
 from plait.serve.ca.run import CertificateAuthority, Options, Proxies, Seen
 from tests.support.certifying import played
@@ -118,3 +120,27 @@ def test_the_list_of_certificates_stays_short_while_nobody_goes(
 
     monkeypatch.setattr(run, "_SWEEP", 0.0)
     told(tmp_path, story, "here")
+
+
+@pytest.mark.parametrize("ask", [lambda ca: ca.rotate(force=True), CertificateAuthority.abort])
+def test_what_is_asked_of_a_rotation_that_went_on_meanwhile_is_refused(tmp_path: Path, ask):
+    async def story(ca: CertificateAuthority, _: ManualClock) -> None:
+        await ca.rotate(force=False)
+        before, busy = ca.roots.state, threading.Event()
+        after, actions = rotation.step(before, rotation.Evidence(), ca.now(), 0.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ca.work(busy.wait, 20))
+            group.create_task(ca.work(ca.roots.move, before, after, actions))
+            asked = group.create_task(refused(ask(ca)))
+            await asyncio.sleep(0)
+            busy.set()
+
+        assert "went on meanwhile" in asked.result()
+        assert ca.roots.state == after
+
+    async def refused(answer: Awaitable[None]) -> str:
+        with pytest.raises(RefusedError) as error:
+            await answer
+        return str(error.value)
+
+    told(tmp_path, story)

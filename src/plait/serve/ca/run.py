@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from plait.serve.ca import authority, rotation
 from plait.serve.ca.attest import MeshAttestor
 from plait.serve.ca.ledger import Entry, Ledger
 from plait.serve.ca.roots import Roots
-from plait.serve.ca.rotation import Phase, Wait
+from plait.serve.ca.rotation import Action, Phase, State, Wait
 from plait.serve.ca.service import Service
 from plait.serve.ca.tokens import Tokens
 from plait.xds import certificates
@@ -243,12 +243,12 @@ class CertificateAuthority:
         """Begin a rotation; with `force`, do not wait for who is not connected.
 
         Raises:
-            RefusedError: one is under way, or the root is the user's own.
+            RefusedError: one is under way, or went on meanwhile, or the root is the user's own.
             AuthorityError: nothing can be written.
         """
-        if self.roots.state.phase is not Phase.STEADY and force:
-            state = self.roots.state
-            await self.work(self.roots.move, state, rotation.forced(state), ())
+        before = self.roots.state
+        if before.phase is not Phase.STEADY and force:
+            await self._move(before, rotation.forced(before), ())
         else:
             rotate = partial(self.roots.rotate, force=force)
             await self.work(rotate, self._domain(), self._clock.now())
@@ -267,10 +267,13 @@ class CertificateAuthority:
             state, actions = rotation.aborted(before, self._clock.now())
         except ValueError as error:
             raise RefusedError(str(error)) from error
-        if not await self.work(self.roots.move, before, state, actions):
-            raise RefusedError("the rotation went on meanwhile: look at it, and ask again")
+        await self._move(before, state, actions)
         _log.info("root rotation aborted")
         await self._tell()
+
+    async def _move(self, before: State, state: State, actions: Sequence[Action]) -> None:
+        if not await self.work(self.roots.move, before, state, actions):
+            raise RefusedError("the rotation went on meanwhile: look at it, and ask again")
 
     async def _turn(self, health: Health) -> None:
         """Go on with the rotation, whenever there is something new of a proxy, or time went by."""
