@@ -1,4 +1,4 @@
-"""Where gRPC servers listen, and what they bear."""
+"""Where servers listen, and what those of gRPC bear."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def is_private(address: str) -> bool:
     if not address.startswith("unix:"):
         return False
     path = Path(address.removeprefix("unix:"))
-    _free(path)
+    free(path)
     found = path.absolute().parent.stat()
     return found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
@@ -78,7 +78,7 @@ def bind(server: Any, address: str, credentials: Any = None) -> str:
     """
     is_path = address.startswith("unix:")
     if is_path:
-        _free(Path(address.removeprefix("unix:")))
+        free(Path(address.removeprefix("unix:")))
     try:
         if credentials is None:
             port = server.add_insecure_port(address)
@@ -90,8 +90,13 @@ def bind(server: Any, address: str, credentials: Any = None) -> str:
     return address if is_path else f"{address.rpartition(':')[0]}:{port}"
 
 
-def _free(path: Path) -> None:
-    """Remove a socket that nobody listens at."""
+def free(path: Path) -> None:
+    """Make room for a socket: its directory is there, and one that nobody listens at is not.
+
+    Raises:
+        AddressInUseError: another process listens there, or it is no socket.
+        OSError: the directory cannot be made.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return
@@ -101,9 +106,11 @@ def _free(path: Path) -> None:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except OSError:  # such as one that is too busy to take it
+            pass
     raise AddressInUseError(
         f'cannot listen at "unix:{path}": another process does. Stop it, or choose another path'
     )

@@ -71,6 +71,30 @@ def test_a_socket_in_use_is_named_and_left_alone(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_socket_of_a_server_that_is_too_busy_to_answer_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waiting:
+        taken.bind(str(path))
+        taken.listen(0)
+        waiting.connect(str(path))
+
+        error = outcome(f"unix:{path}")
+
+    assert isinstance(error, AddressInUseError)
+    assert path.exists()
+
+
+def test_a_file_where_a_socket_should_be_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("of somebody")
+
+    error = outcome(f"unix:{path}")
+
+    assert isinstance(error, AddressInUseError)
+    assert str(path) in str(error)
+    assert path.read_text() == "of somebody"
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "192.0.2.1:80", "example.com:80", "[::]:0"])
 def test_addresses_that_other_machines_reach_are_refused(address: str) -> None:
     error = outcome(address)

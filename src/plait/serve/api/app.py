@@ -20,6 +20,7 @@ from aiohttp.typedefs import Middleware
 from plait.base.crowd import Crowd, Limits
 from plait.base.errors import AddressInUseError, PlaitError, SettingsError
 from plait.base.porch import Porch
+from plait.serve import listening
 from plait.serve.api import (
     ca_pages,
     changes,
@@ -168,26 +169,14 @@ def _shown(server: asyncio.Server | socket.socket) -> str:
 
 
 async def _listen_on_path(factory: Callable[[], asyncio.Protocol], path: Path) -> asyncio.Server:
-    if await asyncio.to_thread(_is_served, path):
-        raise AddressInUseError(f"{UNIX}{path}: another process listens there")
-    await asyncio.to_thread(path.unlink, missing_ok=True)
     try:
+        await asyncio.to_thread(listening.free, path)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(factory, str(path), backlog=_BACKLOG)
         await asyncio.to_thread(os.chmod, path, 0o600)
     except OSError as error:
         raise _not_opened(f"{UNIX}{path}", error) from error
     return server
-
-
-def _is_served(path: Path) -> bool:
-    """Does somebody answer on a Unix socket?  What a dead process left does not."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _not_opened(address: str, error: OSError) -> PlaitError:
