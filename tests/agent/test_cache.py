@@ -112,6 +112,30 @@ def test_a_change_is_written_while_it_runs(tmp_path: Path):
     asyncio.run(story())
 
 
+def test_what_is_accepted_while_the_file_is_written_spoils_nothing(tmp_path: Path):
+    class Met:
+        """A resource at whose turn the loop accepts another one, and another type."""
+
+        name, body = "a", b""
+
+        @property
+        def version(self) -> str:
+            cache.accept(ROUTES, [made(ROUTES, "b")], [])
+            cache.accept(LISTENER, [made(LISTENER, "l")], [])
+            return "1"
+
+    cache = opened(tmp_path / "cache")
+    met: Any = Met()
+    cache.accept(ROUTES, [met], [])
+
+    cache.flush()
+
+    assert set(opened(tmp_path / "cache").known(ROUTES) or ()) == {"a"}
+    cache.forget(ROUTES, ["a"])
+    cache.flush()
+    assert set(opened(tmp_path / "cache").known(ROUTES) or ()) == {"b"}
+
+
 def test_a_directory_that_is_gone_is_told_once_and_harms_nothing(tmp_path: Path):
     cache = cache_of(tmp_path / "gone" / "cache", made(ROUTES, "80"))
 

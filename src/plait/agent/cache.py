@@ -121,9 +121,10 @@ class Cache:
                 self._is_writable = True
 
     def _write(self) -> None:
+        # Copied first, each in one step: the loop goes on accepting while this thread writes.
         types: _Types = {
-            type_url: {name: (one.version, one.body) for name, one in held.items()}
-            for type_url, held in self._types.items()
+            type_url: {name: (one.version, one.body) for name, one in tuple(held.items())}
+            for type_url, held in tuple(self._types.items())
         }
         name, sealed = seal.Keys.of(self._key).close(msgspec.msgpack.encode(types), _PLACE)
         file = _File(key=name, sealed=sealed)
