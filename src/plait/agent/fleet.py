@@ -78,8 +78,7 @@ class Fleet:
         looks = 0
         async with asyncio.TaskGroup() as group:
             for directory in await asyncio.to_thread(self._left_over):
-                self._clearing.add(directory.name)
-                group.create_task(self._clear(directory), name=f"clear:{directory.name}")
+                self._begin_to_clear(directory, group)
             while True:
                 self._follow(await asyncio.to_thread(self._wanted), group)
                 looks += 1
@@ -99,6 +98,13 @@ class Fleet:
             if wanted.get(name) != self._keepers[name].spec:
                 self._retired.add(name)
                 self._keepers[name].retire()
+        for name in self._failures.keys() - wanted.keys() - self._keepers.keys():
+            del self._failures[name]  # nobody tries it again, so nobody retires it
+            self._begin_to_clear(self._place.proxy(name), group)
+
+    def _begin_to_clear(self, directory: Path, group: asyncio.TaskGroup) -> None:
+        self._clearing.add(directory.name)
+        group.create_task(self._clear(directory), name=f"clear:{directory.name}")
 
     async def _keep(self, name: str, keeper: Keeper) -> None:
         """Run a keeper; one that fails is tried again by the next look."""
