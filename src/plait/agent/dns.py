@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from plait.agent import dns_message, dns_upstream
 from plait.agent.dns_message import AAAA, NXDOMAIN, SERVFAIL, A, Question
-from plait.base import netns
+from plait.base import connections, netns
 from plait.config import names as hosts
 from plait.config.capture import DNS_PORT
 
@@ -112,8 +112,7 @@ class Resolver:
                 lambda: _Datagrams(take), sock=datagrams
             )
             with closing(transport):
-                while True:
-                    sock, _ = await loop.sock_accept(streams)
+                async for sock in connections.taken(streams):
                     group.create_task(self._converse(sock), name="dns:connection")
 
     async def _converse(self, sock: socket.socket) -> None:
@@ -122,24 +121,27 @@ class Resolver:
             sock.close()
             return
         self._connections += 1
-        reader, writer = await asyncio.open_connection(sock=sock)
         try:
-            while True:
-                async with asyncio.timeout(_IDLE):
-                    packet = await dns_upstream.read(reader)
-                answer = self._at_once(packet, stream=True)
-                if isinstance(answer, Question):
-                    answer = await self._forwarded(answer, stream=True)
-                if not answer:
-                    break
-                async with asyncio.timeout(_IDLE):
-                    dns_upstream.write(writer, answer)
-                    await writer.drain()
+            reader, writer = await asyncio.open_connection(sock=sock)
+            with closing(writer):
+                await self._answer_all(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass
         finally:
             self._connections -= 1
-            writer.close()
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            async with asyncio.timeout(_IDLE):
+                packet = await dns_upstream.read(reader)
+            answer = self._at_once(packet, stream=True)
+            if isinstance(answer, Question):
+                answer = await self._forwarded(answer, stream=True)
+            if not answer:
+                return
+            async with asyncio.timeout(_IDLE):
+                dns_upstream.write(writer, answer)
+                await writer.drain()
 
     async def _later(self, question: Question, reply: Callable[[bytes], None]) -> None:
         reply(await self._forwarded(question, stream=False))

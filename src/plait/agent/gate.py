@@ -21,7 +21,7 @@ import structlog
 from msgspec import Struct
 
 from plait.agent.streams import until_one_ends
-from plait.base import processes
+from plait.base import connections, processes
 from plait.base.processes import Handle
 
 MOST: Final = 16
@@ -89,8 +89,7 @@ class Gate:
         """
         with _listening(self._public) as listener:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    client = await _accepted(listener)
+                async for client in connections.taken(listener):
                     if len(self._open) >= MOST:
                         self._tell(None, f"more than {MOST} connections at a time")
                         client.close()
@@ -200,18 +199,6 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         path.chmod(0o666)  # who may come in is asked at the door
         listener.listen(MOST)
         yield listener
-
-
-async def _accepted(listener: socket.socket) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            client, _ = await loop.sock_accept(listener)
-        except OSError as error:  # such as too many open files
-            _log.warning("connection not taken", error=str(error))
-            await asyncio.sleep(1)
-        else:
-            return client
 
 
 async def _join(client: socket.socket, private: Path) -> None:

@@ -13,11 +13,12 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from plait.base import connections
+
 MOST: Final = 256
 """Handshakes at once; when there is another, the oldest is given up."""
 PATIENCE: Final = 10.0
 """Seconds that one may take."""
-_PAUSE: Final = 0.1  # seconds until another connection is taken when there are no files left
 
 
 class Porch:
@@ -35,14 +36,8 @@ class Porch:
 
     async def run(self, listening: socket.socket) -> None:
         """Take connections at a socket that does not block, until cancelled."""
-        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            while True:
-                try:
-                    connection, _ = await loop.sock_accept(listening)
-                except OSError:
-                    await asyncio.sleep(_PAUSE)
-                    continue
+            async for connection in connections.taken(listening):
                 task = group.create_task(self._shake(connection), name="tls:handshake")
                 self._under_way[task] = None
                 task.add_done_callback(self._done)
