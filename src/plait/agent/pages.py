@@ -21,6 +21,7 @@ AGENT_PORT, HEALTH_PORT = 15020, 15021
 
 _FORMAT: Final = "text/plain; version=0.0.4"
 _PATIENCE: Final = 1.0  # seconds that the application's metrics may take
+_LARGEST: Final = 16 * 1024 * 1024  # bytes of them
 _LIMITS: Final = Limits(most=128, waiting=64, idle=30.0)
 _LONGEST: Final = 1024  # bytes of a body: there is nothing to say
 _OPEN = "0.0.0.0"  # noqa: S104 - inside the Pod's own network
@@ -126,7 +127,7 @@ class Pages:
         if not self._metrics:
             return ""
         try:
-            status, text = await _get(self._namespace, self._metrics)
+            status, text = await fetched(self._namespace, self._metrics)
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError):
             status, text = 0, ""
         if status != http.HTTPStatus.OK:
@@ -150,8 +151,13 @@ class Pages:
         return web.Response(text="draining\n")
 
 
-async def _get(namespace: str, url: str) -> tuple[int, str]:
-    """Status and text of a page inside a namespace, whole or not at all."""
+async def fetched(namespace: str, url: str) -> tuple[int, str]:
+    """Status and text of a page inside a namespace, whole or not at all.
+
+    Raises:
+        OSError, ClientError: nobody answers; TimeoutError: not in time.
+        ValueError: it is no address of a page, or the page is too large.
+    """
 
     def inside(about: Any) -> socket.socket:
         sock = netns.inside(namespace, lambda: socket.socket(*about[:3]))
@@ -164,4 +170,9 @@ async def _get(namespace: str, url: str) -> tuple[int, str]:
         aiohttp.ClientSession(connector=connector, timeout=patience) as session,
         session.get(url, allow_redirects=False, headers={"Accept": _FORMAT}) as response,
     ):
-        return response.status, await response.text(errors="replace")
+        data = bytearray()
+        async for part in response.content.iter_any():
+            data += part
+            if len(data) > _LARGEST:  # a workload must not fill the memory of all proxies' agent
+                raise ValueError(f"{url} has more than {_LARGEST} bytes")
+        return response.status, data.decode(errors="replace")
