@@ -17,13 +17,13 @@ import grpc
 import structlog
 
 from plait.agent.cache import Cache, Shelves
-from plait.agent.streams import until_one_ends
+from plait.agent.streams import Answering, until_one_ends
 from plait.agent.tap import Hosts, OnHosts, Tap, Trust
 from plait.agent.upstream import METHOD, SERVICE, Door, Upstream, reached
 from plait.xds.resource import SECRET
 from plait.xds.secrets import ROOTS
-from plait.xds.stream import Action, Send, Stream
-from plait.xds.wire import Malformed, read_delta
+from plait.xds.stream import Stream
+from plait.xds.wire import Malformed
 
 State = Literal["relaying", "local", "waiting"]
 """Where a proxy's configuration comes from; waiting: nowhere yet, or there is no proxy."""
@@ -122,7 +122,7 @@ class Relay:
                     await _Relayed(context, upstream.stream(), tap, self._trust).run()
             else:
                 with self._serving("local" if len(cache) else "waiting", len(cache)):
-                    await _Served(context, cache).run(upstream.up())
+                    await _serve(context, cache, upstream.up())
         except* Malformed as group:
             ended = (grpc.StatusCode.INVALID_ARGUMENT, str(group.exceptions[0]))
         except* grpc.aio.AioRpcError as group:
@@ -206,38 +206,17 @@ class _Relayed:
             await self._call.write(data)
 
 
-class _Served:
-    """A stream that is answered from the cache."""
+async def _serve(context: Any, cache: Cache, end: Coroutine[Any, Any, None]) -> None:
+    """Answer from the cache until the proxy ends the stream, or `end` does."""
+    stream = Stream(Shelves(cache), delta=True)
+    answering = Answering(context, stream, delta=True)
 
-    def __init__(self, context: Any, cache: Cache) -> None:
-        self._context = context
-        self._stream = Stream(Shelves(cache), delta=True)
-        self._turn = asyncio.Lock()
-        self._now = asyncio.get_running_loop().time
-
-    async def run(self, end: Coroutine[Any, Any, None]) -> None:
-        """Answer until the proxy ends the stream, or `end` does."""
-        await until_one_ends(self._answer(), self._tick(), end, name="relay:stream")
-
-    async def _answer(self) -> None:
-        """Answer the proxy, until it says no more."""
-        is_first = True
-        while (data := await self._context.read()) is not grpc.aio.EOF:
-            request = read_delta(data, first=is_first)
-            is_first = False
-            await self._perform(self._stream.on_request(request, self._now()))
-
-    async def _tick(self) -> None:
-        """Look at the clock, for ever."""
+    async def tick() -> None:
         while True:
             await asyncio.sleep(_TICK)
-            await self._perform(self._stream.on_tick(self._now()))
+            await answering.step(stream.on_tick)
 
-    async def _perform(self, actions: list[Action]) -> None:
-        async with self._turn:
-            for action in actions:
-                if isinstance(action, Send):
-                    await self._context.write(action.data)
+    await until_one_ends(answering.listen(), tick(), end, name="relay:stream")
 
 
 def _status(error: Any) -> tuple[grpc.StatusCode, str]:

@@ -10,10 +10,10 @@ import grpc
 import structlog
 
 from plait.agent.secrets import Secrets
-from plait.agent.streams import until_one_ends
+from plait.agent.streams import Answering, until_one_ends
 from plait.xds.resource import SECRET
-from plait.xds.stream import Action, Refused, Send, Stream
-from plait.xds.wire import Malformed, read_delta, read_state
+from plait.xds.stream import Action, Refused, Stream
+from plait.xds.wire import Malformed
 
 SERVICE: Final = "envoy.service.secret.v3.SecretDiscoveryService"
 METHODS: Final = {"DeltaSecrets": True, "StreamSecrets": False}
@@ -98,14 +98,13 @@ class Sds:
 
     def _handler(self, *, delta: bool) -> Any:
         async def converse(_: Any, context: Any) -> None:
+            error = ""
             try:
                 await self._converse(context, delta=delta)
             except* Malformed as group:
                 error = str(group.exceptions[0])
             except* (grpc.aio.UsageError, asyncio.InvalidStateError):
-                error = ""  # Envoy is gone
-            else:
-                error = ""
+                pass  # Envoy is gone
             if error:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error)
 
@@ -113,15 +112,26 @@ class Sds:
 
     async def _converse(self, context: Any, *, delta: bool) -> None:
         stream = Stream(self._secrets, delta=delta)
+        answering = Answering(context, stream, delta=delta)
+        changed = asyncio.Event()
+
+        async def follow() -> None:
+            while True:
+                await changed.wait()
+                changed.clear()
+                await answering.step(stream.on_changed)
+
+        stop = self._secrets.follow(changed.set)
         self._streams[stream] = None
         try:
-            await _Conversation(self, context, stream, delta=delta).run(self._secrets)
+            await until_one_ends(answering.listen(self._hear), follow(), name="sds:stream")
         finally:
+            stop()
             del self._streams[stream]
             stream.close()
             self._heard.set()
 
-    def hear(self, actions: list[Action]) -> None:
+    def _hear(self, actions: list[Action]) -> None:
         """Note what Envoy said; what it refuses is logged once."""
         self._heard.set()
         for action in actions:
@@ -135,45 +145,3 @@ class Sds:
             _log.warning(
                 "secret refused", proxy=self._proxy, key=name, type_url=SECRET, error=error
             )
-
-
-class _Conversation:
-    """One stream of Envoy's."""
-
-    def __init__(self, sds: Sds, context: Any, stream: Stream, *, delta: bool) -> None:
-        self._sds = sds
-        self._context = context
-        self._stream = stream
-        self._read = read_delta if delta else read_state
-        self._turn = asyncio.Lock()
-        self._now = asyncio.get_running_loop().time
-
-    async def run(self, secrets: Secrets) -> None:
-        """Answer until Envoy ends the stream."""
-        changed = asyncio.Event()
-        stop = secrets.follow(changed.set)
-        try:
-            await until_one_ends(self._answer(), self._follow(changed), name="sds:stream")
-        finally:
-            stop()
-
-    async def _answer(self) -> None:
-        is_first = True
-        while (data := await self._context.read()) is not grpc.aio.EOF:
-            request = self._read(data, first=is_first)
-            is_first = False
-            actions = self._stream.on_request(request, self._now())
-            self._sds.hear(actions)
-            await self._perform(actions)
-
-    async def _follow(self, changed: asyncio.Event) -> None:
-        while True:
-            await changed.wait()
-            changed.clear()
-            await self._perform(self._stream.on_changed(self._now()))
-
-    async def _perform(self, actions: list[Action]) -> None:
-        async with self._turn:
-            for action in actions:
-                if isinstance(action, Send):
-                    await self._context.write(action.data)
