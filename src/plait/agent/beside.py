@@ -60,9 +60,10 @@ class Beside:
             relay = Relay(
                 self._xds, self._cache, door, on_hosts=lambda _: None, trust=self._credentials
             )
-            if not door.key:
+            if door.key:
+                await until_one_ends(relay.run(), self._credentials.renewed(), name="proxy:relay")
+            else:
                 await relay.run()
-            await until_one_ends(relay.run(), self._credentials.renewed(), name="proxy:relay")
 
     async def _await_sockets(self) -> None:
         for _ in range(int(_PATIENCE / _LOOK)):
