@@ -28,7 +28,6 @@ CONFIG, JOURNAL = "envoy.json", "journal.json"
 """Names of files in its directory: the bootstrap, and what the next keeper must know."""
 TICK = 0.05
 """Seconds between two looks at an Envoy that starts or ends."""
-SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 DRAIN, SHUTDOWN = 45, 60
 """Seconds that connections of an Envoy that is replaced are given, and that it may live."""
 
@@ -137,7 +136,7 @@ class Envoy:
                 for action in actions:
                     await self._perform(action)
                 self._tell()
-        shared(self._journal.base_id).unlink(missing_ok=True)
+        places.shared_memory(self._journal.base_id).unlink(missing_ok=True)
 
     async def _begin(self) -> None:
         if self._journal.quit:
@@ -171,19 +170,13 @@ class Envoy:
         phase = self._life.phase
         if phase is Phase.STARTING and await asyncio.to_thread(self.admin.is_live):
             return Event.LIVE
-        if phase is Phase.DRAINING and await asyncio.to_thread(self._is_idle):
+        if phase is Phase.DRAINING and await asyncio.to_thread(self.admin.is_idle):
             return Event.IDLE
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if phase is Phase.READY else TICK):
                 await self._news.wait()
         self._news.clear()
         return Event.TICK
-
-    def _is_idle(self) -> bool:
-        try:
-            return self.admin.connections() == 0
-        except (OSError, ValueError):
-            return False
 
     async def _perform(self, action: Action) -> None:
         match action:
@@ -280,11 +273,6 @@ class Envoy:
                 return "Envoy is ending"
 
 
-def shared(base_id: int) -> Path:
-    """What Envoys of one base id share; the last one leaves it."""
-    return Path(SHARED.format(base_id * 10))
-
-
 def running(directory: Path) -> Process | None:
     """The Envoy of a directory, whoever started it; None: it does not run."""
     journal = _journal(directory)
@@ -307,7 +295,7 @@ async def clear(directory: Path) -> None:
         process.send(signal.SIGKILL)
         await process.wait()
     if journal is not None:
-        shared(journal.base_id).unlink(missing_ok=True)
+        places.shared_memory(journal.base_id).unlink(missing_ok=True)
     await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
@@ -337,6 +325,6 @@ def _journal(directory: Path) -> Journal | None:
 
 def _free_base_id() -> int:
     """A number under which no Envoy of this machine shares memory."""
-    while shared(number := 1000 + secrets.randbelow(100_000_000)).exists():
+    while places.shared_memory(number := 1000 + secrets.randbelow(100_000_000)).exists():
         pass
     return number

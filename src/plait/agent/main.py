@@ -20,12 +20,12 @@ from plait.agent.beside import Beside
 from plait.agent.binary import envoy_binary
 from plait.agent.life import Action, Event, Life, Phase, step
 from plait.agent.renewal import Claim
+from plait.base import place as places
 from plait.base.clock import Clock, WallClock
 from plait.base.processes import Command
 from plait.xds import bootstrap
 
 _TICK = 0.05  # seconds between two looks at Envoy
-_SHARED = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 _TAIL = 2000  # characters of Envoy's log that are shown when it fails
 
 
@@ -71,7 +71,7 @@ def run(options: Options, say: Callable[[str], None]) -> int:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         # Envoy leaves what it shares with a successor; there is none.
-        Path(_SHARED.format(options.base_id * 10)).unlink(missing_ok=True)
+        places.shared_memory(options.base_id).unlink(missing_ok=True)
 
 
 class _Proxy:
@@ -147,15 +147,9 @@ class _Proxy:
             found.append(Event.EXITED)
         elif phase is Phase.STARTING and await asyncio.to_thread(self._admin.is_live):
             found.append(Event.LIVE)
-        elif phase is Phase.DRAINING and await asyncio.to_thread(self._is_idle):
+        elif phase is Phase.DRAINING and await asyncio.to_thread(self._admin.is_idle):
             found.append(Event.IDLE)
         return [*found, Event.TICK]
-
-    def _is_idle(self) -> bool:
-        try:
-            return self._admin.connections() == 0
-        except (OSError, ValueError):
-            return False
 
     def _do(self, action: Action) -> None:
         match action:

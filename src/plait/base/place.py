@@ -231,6 +231,12 @@ def identifier(namespace: str, name: str) -> str:
     return f"{whole[: LONGEST - 9]}-{digest(whole.encode())[:8]}"
 
 
+def shared_memory(base_id: int) -> Path:
+    """What the Envoys of one base id share; the last one leaves it."""
+    # its name has one digit more, which tells releases of Envoy apart
+    return Path(f"/dev/shm/envoy_shared_memory_{base_id}0")  # noqa: S108 - Envoy's own name
+
+
 def is_identifier(text: str) -> bool:
     """Whether `text` may name a directory here."""
     return bool(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text))

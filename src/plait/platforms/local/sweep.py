@@ -19,7 +19,6 @@ from plait.platforms.local.network import Network
 
 _PATIENCE = 5.0
 _PAUSE = 0.02
-_SHARED_MEMORY = "/dev/shm/envoy_shared_memory_{}"  # noqa: S108 - Envoy's own name
 _BOOTSTRAP = "envoy.json"
 
 
@@ -58,8 +57,7 @@ def _end_envoy(directory: Path) -> None:
     note = places.read(directory / "journal.json", _Envoy)
     _end((note and _known(note.handle)) or processes.find("-c", str(directory / _BOOTSTRAP)))
     if note and note.base_id is not None:
-        # the number is Envoy's base id and one digit more, which tells releases apart
-        Path(_SHARED_MEMORY.format(note.base_id * 10)).unlink(missing_ok=True)
+        places.shared_memory(note.base_id).unlink(missing_ok=True)
 
 
 def _known(handle: Handle | None) -> Process | None:
