@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +23,7 @@ print({expression})
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Captured]:
-    # not below pytest's own directory, which every pytest that starts closes to other users
-    with (
-        tempfile.TemporaryDirectory(prefix="plait-capture-") as directory,
-        captured(Path(directory)) as found,
-    ):
+    with captured() as found:
         yield found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ssl
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,11 +68,7 @@ def test_nothing_severe_is_found_at_a_gateway(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Secured]:
-    # not below pytest's own directory, which every pytest that starts closes to other users
-    with (
-        tempfile.TemporaryDirectory(prefix="plait-grades-") as directory,
-        secured(Path(directory)) as found,
-    ):
+    with secured() as found:
         found.mode("STRICT")
         yield found
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,11 +21,7 @@ UNTRUSTED = ("wrong-ca", "expired", "alien")
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Secured]:
-    # not below pytest's own directory, which every pytest that starts closes to other users
-    with (
-        tempfile.TemporaryDirectory(prefix="plait-mtls-") as directory,
-        secured(Path(directory)) as found,
-    ):
+    with secured() as found:
         yield found
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +76,6 @@ def test_hosts_without_an_address_are_told_apart_by_the_one_their_name_means():
             assert await greetings(world, *targets) == ["hello from v1\n", "hello from v2\n"]
             running.cancel()
 
-    with (
-        tempfile.TemporaryDirectory(prefix="plait-names-") as directory,
-        captured(Path(directory), dns=True) as world,
-    ):
+    with captured(dns=True) as world:
         world.plane.apply(entry(world, "one", "v1"), entry(world, "two", "v2"))
         asyncio.run(story(world))

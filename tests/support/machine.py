@@ -269,7 +269,10 @@ def service(name: str, app: str = "", **ports: int) -> dict[str, Any]:
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """A directory with a short path that Envoy's user may enter."""
+    """A directory with a short path that Envoy's user may enter.
+
+    It is not below pytest's own, which every pytest that starts closes to other users.
+    """
     with tempfile.TemporaryDirectory(prefix="plait-m-") as top:
         Path(top).chmod(0o755)
         yield Path(top)

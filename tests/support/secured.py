@@ -21,7 +21,8 @@ from plait.xds.tls import SDS_CLUSTER
 from tests.support import istio
 from tests.support.backend import Backend
 from tests.support.envoy import Envoy, eventually
-from tests.support.netns import Network, envoy_readable, run
+from tests.support.machine import directory
+from tests.support.netns import Network, run
 from tests.support.pki import DAY, Authority, Pair
 from tests.support.plane import ROOT, Plane
 from tests.support.sds import Secrets
@@ -74,7 +75,7 @@ class Secured:
     """
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self.directory = envoy_readable(directory)
+        self.directory = directory
         self._stack = stack
         self.mesh, self.other = Authority(), Authority("other")
         self.network = stack.enter_context(Network())
@@ -211,9 +212,9 @@ def sds_cluster(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def secured(directory: Path) -> Iterator[Secured]:
+def secured() -> Iterator[Secured]:
     """The hosts, started and connected."""
     with ExitStack() as stack:
-        world = Secured(directory, stack)
+        world = Secured(stack.enter_context(directory()), stack)
         eventually(lambda: len(world.plane.proxies()) == len(world.proxies), what="all proxies")
         yield world

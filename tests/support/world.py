@@ -13,7 +13,8 @@ from plait.xds import bootstrap
 from tests.support import istio
 from tests.support.backend import Backend
 from tests.support.envoy import Envoy, eventually
-from tests.support.netns import Network, envoy_readable
+from tests.support.machine import directory
+from tests.support.netns import Network
 from tests.support.plane import Plane, free_port
 
 VERSIONS = ("v1", "v2", "v3")
@@ -97,7 +98,7 @@ class Captured:
     """Hosts with captured sidecars: ``web`` calls ``reviews`` (v1, v2) at their addresses."""
 
     def __init__(self, directory: Path, stack: ExitStack, *, dns: bool) -> None:
-        self.directory = envoy_readable(directory)
+        self.directory = directory
         self._dns = dns
         self._stack = stack
         self.network = stack.enter_context(Network())
@@ -143,9 +144,9 @@ class Captured:
 
 
 @contextmanager
-def captured(directory: Path, *, dns: bool = False) -> Iterator[Captured]:
+def captured(*, dns: bool = False) -> Iterator[Captured]:
     """The hosts, started; with `dns`, queries go to where an agent would answer them."""
     with ExitStack() as stack:
-        world = Captured(directory, stack, dns=dns)
+        world = Captured(stack.enter_context(directory()), stack, dns=dns)
         world.settled()
         yield world
