@@ -215,6 +215,17 @@ def test_the_server_has_the_names_it_was_given_and_istios():
     run(story)
 
 
+def test_the_server_is_known_where_the_authority_names_its_key_in_its_own_way():
+    async def story() -> None:
+        authority = Authority(identifier=b"by another rule")
+        join = Door(addresses=("127.0.0.1:0",), is_for_members=False)
+        async with mutual(authority, join) as (plane, _, _):
+            address = plane.ads.addresses[2]
+            assert await asyncio.to_thread(presented, address, authority.root(), "localhost")
+
+    run(story)
+
+
 def test_certificates_and_roots_are_renewed_under_open_streams(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doors, "LOOK", 0.01)
 

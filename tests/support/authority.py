@@ -14,15 +14,26 @@ from cryptography.x509.oid import NameOID
 
 from plait.base.clock import WallClock
 from plait.serve import signing
+from plait.serve.ca.authority import Signer
 from plait.serve.doors import Pair
 
 PEM = serialization.Encoding.PEM
 
 
 class Authority:
-    """One root that signs everything itself; `roots` are more that are trusted."""
+    """One root that signs everything itself; `more` are others that are trusted.
 
-    def __init__(self, name: str = "root", trust_domain: str = "cluster.local") -> None:
+    Args:
+        identifier: of its key; None: its digest, as most have it.
+    """
+
+    def __init__(
+        self,
+        name: str = "root",
+        trust_domain: str = "cluster.local",
+        *,
+        identifier: bytes | None = None,
+    ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.domain = trust_domain
         self.more: list[str] = []
@@ -40,12 +51,12 @@ class Authority:
             encipher_only=False,
             decipher_only=False,
         )
-        identifier = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        usual = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
         self.certificate = (
             self._builder(subject, subject, self.key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
-            .add_extension(identifier, critical=False)
+            .add_extension(x509.SubjectKeyIdentifier(identifier or usual.digest), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         self.intermediates: tuple[str, ...] = ()
@@ -61,7 +72,13 @@ class Authority:
 
     def server_certificate(self, names: Sequence[str]) -> Pair:
         self.given += 1
-        return signing.server_certificate(self, names, WallClock().now())
+        signer = Signer(
+            certificate=self.certificate,
+            key=self.key,
+            intermediates=self.intermediates,
+            root=self.root(),
+        )
+        return signing.server_certificate(signer, names, WallClock().now())
 
     def client(self, *uris: str, dns: Sequence[str] = (), expired: bool = False) -> Pair:
         """A certificate with these URIs and DNS names, as a client shows it."""

@@ -116,10 +116,10 @@ def issue(
     certificate = (
         _leaf(csr, identity)
         .issuer_name(signer.certificate.subject)
-        .add_extension(_authority(signer.certificate), critical=False)
-        .not_valid_before(_moment(begins))
-        .not_valid_after(_moment(ends))
-        .sign(signer.key, _hash(signer.key))
+        .add_extension(key_of(signer.certificate), critical=False)
+        .not_valid_before(moment(begins))
+        .not_valid_after(moment(ends))
+        .sign(signer.key, digest(signer.key))
     )
     return Issued(
         chain=(pem.text(certificate), *signer.intermediates, signer.root),
@@ -139,7 +139,7 @@ def self_signed(trust_domain: str, now: float) -> Signer:
             x509.NameAttribute(NameOID.COMMON_NAME, "plait root"),
         ]
     )
-    begins = _moment(int(now - 86_400))
+    begins = moment(int(now - 86_400))
     public = key.public_key()
     certificate = (
         x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=public)
@@ -167,6 +167,36 @@ def expiry(certificate: x509.Certificate) -> float:
 def beginning(certificate: x509.Certificate) -> float:
     """When it begins, in seconds since the epoch."""
     return certificate.not_valid_before_utc.timestamp()
+
+
+def key_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """How a certificate names the key that signed it: as the issuer's own does, else by digest.
+
+    Who verifies it takes no other issuer, so a digest in place of the issuer's word is an error.
+
+    Raises:
+        AuthorityError: the key is of a kind that cannot sign.
+    """
+    build = x509.AuthorityKeyIdentifier
+    try:
+        found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        key = issuer.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise AuthorityError("the key of the authority is of a kind that cannot sign") from None
+        return build.from_issuer_public_key(key)
+    return build.from_issuer_subject_key_identifier(found.value)
+
+
+def digest(key: Key) -> hashes.SHA256 | hashes.SHA384:
+    """What a key signs: a longer digest with a longer elliptic key."""
+    is_large = isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256
+    return hashes.SHA384() if is_large else hashes.SHA256()
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch, as certificates have them: whole ones."""
+    return datetime.fromtimestamp(int(seconds), UTC)
 
 
 def _is_signed(csr: x509.CertificateSigningRequest) -> bool:
@@ -210,25 +240,3 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _authority(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Which key signed: as the signer's certificate names it, else by its digest."""
-    build = x509.AuthorityKeyIdentifier
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        key = certificate.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-            raise AuthorityError("the key of the authority is of a kind that cannot sign") from None
-        return build.from_issuer_public_key(key)
-    return build.from_issuer_subject_key_identifier(found.value)
-
-
-def _hash(key: Key) -> hashes.SHA256 | hashes.SHA384:
-    is_large = isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256
-    return hashes.SHA384() if is_large else hashes.SHA256()
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
