@@ -224,6 +224,18 @@ def test_a_field_that_is_there_twice_is_named(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_one_of_very_many_fields_that_is_there_twice_holds_nobody_up(tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        fields = ",".join(f'"k{n}":""' for n in (*range(100_000), 0))
+        body = f'{{"kind":"ConfigMap","metadata":{{"name":"c"}},"data":{{{fields}}}}}'.encode()
+        async with asyncio.timeout(30):  # one look at all others for each would take minutes
+            answer = await server.request("POST", f"{CONFIG_MAPS}?dryRun=All", body)
+
+        assert answer.warnings == ['299 - "duplicate field \\"data.k0\\""']
+
+    run(tmp_path, story)
+
+
 def test_an_object_that_is_not_valid_is_422_with_every_cause(tmp_path: Path) -> None:
     async def story(server: Api) -> None:
         body = virtual_service()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,9 +101,8 @@ def _duplicates(raw: bytes) -> tuple[str, ...]:
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            again = list(dict.fromkeys(n for i, n in enumerate(names) if n in names[:i]))
-            twice[id(found)] = (found, again)
+            counts = Counter(name for name, _ in pairs)
+            twice[id(found)] = (found, [name for name, count in counts.items() if count > 1])
         return found
 
     root = json.loads(raw, object_pairs_hook=collect)
