@@ -54,7 +54,6 @@ def parse(labels: str, fields: str) -> Selector:
     tests = tuple(_requirement(part) for part in _COMMA.split(labels) if part.strip())
     found: dict[str, str] = {}
     nothing = False
-    tested: list[Test] = []
     for part in filter(None, fields.split(",")):
         path, equal, value = _field(part)
         if not equal:
@@ -62,7 +61,7 @@ def parse(labels: str, fields: str) -> Selector:
         nothing = nothing or found.get(path, value) != value
         found[path] = value
     return Selector(
-        tests=(*tests, *tested),
+        tests=tests,
         name=found.get("metadata.name", ""),
         namespace=found.get("metadata.namespace", ""),
         nothing=nothing,
