@@ -51,6 +51,7 @@ def test_json_patches_follow_the_rfc(document: Any, operations: Any, expected: A
         [{"op": "remove", "path": "/b"}],
         [{"op": "replace", "path": "/b/c", "value": 1}],
         [{"op": "add", "path": "/l/7", "value": 1}],
+        [{"op": "remove", "path": f"/l/{'9' * 5000}"}],
     ],
 )
 def test_a_json_patch_that_does_not_fit_is_422_and_changes_nothing(operations: Any) -> None:
@@ -67,6 +68,40 @@ def test_a_json_patch_that_does_not_fit_is_422_and_changes_nothing(operations: A
 def test_what_is_no_json_patch_is_400(operations: Any) -> None:
     with pytest.raises(StatusError) as refused:
         patch.operate({"a": 1}, operations)
+
+    assert refused.value.code == 400
+
+
+def test_a_json_patch_may_be_tried_again() -> None:
+    operations = [
+        {"op": "add", "path": "/l", "value": []},
+        {"op": "add", "path": "/l/-", "value": 1},
+    ]
+
+    tries = [patch.operate({}, operations) for _ in range(2)]
+
+    assert tries == [{"l": [1]}, {"l": [1]}]
+
+
+def test_a_json_patch_makes_nothing_that_is_too_large() -> None:
+    doubled = [{"op": "copy", "from": "", "path": f"/x{n}"} for n in range(10_000)]
+
+    with pytest.raises(StatusError) as refused:
+        patch.operate({"a": "b"}, doubled)
+
+    assert refused.value.code == 413
+
+
+@pytest.mark.parametrize("last", [[], [{"op": "copy", "from": "/a", "path": "/c"}]])
+def test_a_json_patch_makes_nothing_that_is_nested_too_deep(last: Any) -> None:
+    deeper = [
+        {"op": "add", "path": "/b", "value": {}},
+        {"op": "move", "from": "/a", "path": "/b/a"},
+        {"op": "move", "from": "/b", "path": "/a"},
+    ]
+
+    with pytest.raises(StatusError) as refused:
+        patch.operate({"a": {}}, [*deeper * 3000, *last])
 
     assert refused.value.code == 400
 

@@ -66,7 +66,7 @@ async def read(request: web.Request, accepted: Sequence[str]) -> Body:
         return Body(value=protobuf.decode(raw), media=media)
     is_json = media not in _YAML_LIKE or raw.lstrip()[:1] in (b"{", b"")
     found = _json(raw, media) if is_json else _yaml(raw, media)
-    _see_depth(found.value)
+    see_depth(found.value)
     return found
 
 
@@ -122,7 +122,12 @@ def _named(value: Any, twice: dict[int, tuple[dict[str, Any], list[str]]], path:
     return found
 
 
-def _see_depth(value: Any) -> None:
+def see_depth(value: Any) -> None:
+    """Look at how deep a value is nested: what reads it may call itself for each level.
+
+    Raises:
+        StatusError: 400; too deep.
+    """
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -133,4 +138,4 @@ def _see_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise status.bad_request(f"the body is nested deeper than {_DEEPEST} levels")
+    raise status.bad_request(f"an object may not be nested deeper than {_DEEPEST} levels")

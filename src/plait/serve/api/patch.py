@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from plait.serve.api import lists, status
+import msgspec
+
+from plait.serve.api import bodies, lists, status
 
 _REFUSED = "the server rejected our request due to an error in our request"
 _MOST = 10_000  # operations of one JSON patch, as in Kubernetes
+_DIGITS = 9  # of a place in a list
 
 
 def merge(document: Any, patch: Any) -> Any:
@@ -28,7 +31,8 @@ def operate(document: dict[str, Any], operations: Any) -> dict[str, Any]:
     """Apply a JSON patch, whole or not at all.
 
     Raises:
-        StatusError: 400 for what is no JSON patch; 422 for a failed test or a missing path.
+        StatusError: 400 for what is no JSON patch; 413 for what becomes too large; 422 for a failed
+            test or a missing path.
     """
     if not isinstance(operations, list) or not all(isinstance(o, dict) for o in operations):
         raise status.bad_request("a JSON patch is a list of operations")
@@ -37,11 +41,23 @@ def operate(document: dict[str, Any], operations: Any) -> dict[str, Any]:
             413, "RequestEntityTooLarge", f"a JSON patch has at most {_MOST} operations"
         )
     root: Any = copy.deepcopy(document)
+    copied = 0
     for operation in operations:
+        if operation.get("op") == "copy":  # each may double what there is
+            copied += _size(_at(root, _pointer(operation.get("from"))))
+            if copied > status.LIMIT:
+                raise status.too_large()
         root = _operate(root, operation)
     if not isinstance(root, dict):
         raise status.unprocessable(_REFUSED)
+    bodies.see_depth(root)
     return root
+
+
+def _size(value: Any) -> int:
+    """Bytes of a value as JSON."""
+    bodies.see_depth(value)
+    return len(msgspec.json.encode(value))
 
 
 def _operate(root: Any, operation: dict[str, Any]) -> Any:
@@ -71,7 +87,7 @@ def _operate(root: Any, operation: dict[str, Any]) -> Any:
 def _value(operation: dict[str, Any]) -> Any:
     if "value" not in operation:
         raise status.bad_request(f'JSON patch operation "{operation["op"]}" has no value')
-    return operation["value"]
+    return copy.deepcopy(operation["value"])  # later operations may change it: it is tried again
 
 
 def _pointer(text: Any) -> list[str]:
@@ -92,7 +108,9 @@ def _at(root: Any, path: list[str]) -> Any:
 
 
 def _place(part: str, last: int) -> int:
-    if not part.isdecimal() or (part != "0" and part[0] == "0") or int(part) > last:
+    if not part.isdecimal() or len(part) > _DIGITS or (part != "0" and part[0] == "0"):
+        raise status.unprocessable(_REFUSED)
+    if int(part) > last:
         raise status.unprocessable(_REFUSED)
     return int(part)
 
