@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from plait.agent.streams import until_one_ends
 from plait.base import connections, processes
+from plait.base.once import Once
 from plait.base.processes import Handle
 
 MOST: Final = 16
@@ -30,7 +31,6 @@ MOST: Final = 16
 _PEER_PIDFD: Final = 77  # SO_PEERPIDFD, since Linux 6.5
 _SIZE: Final = 64 * 1024  # bytes that are copied at a time
 _PATIENCE, _LOOK = 2.0, 0.05  # seconds until it is known which Envoy was started; between looks
-_REMEMBERED: Final = 1_000  # refused processes
 _log = structlog.get_logger(__name__)
 
 
@@ -74,7 +74,7 @@ class Gate:
         self._guest = guest
         self._proxy = proxy
         self._open: set[socket.socket] = set()
-        self._refused: dict[tuple[Handle | None, str], None] = {}
+        self._refused = Once()
 
     @property
     def count(self) -> int:
@@ -128,12 +128,8 @@ class Gate:
 
     def _tell(self, peer: Peer | None, words: str) -> None:
         """Log a refusal, once for each process."""
-        token = (peer.handle if peer else None, words)
-        if token in self._refused:
+        if not self._refused.say((peer.handle if peer else None, words)):
             return
-        self._refused[token] = None
-        if len(self._refused) > _REMEMBERED:
-            del self._refused[next(iter(self._refused))]
         log = _log.bind(proxy=self._proxy, path=str(self._public))
         if peer is not None:
             log = log.bind(pid=peer.handle.pid, uid=peer.uid, network=peer.network[1])

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import structlog
 
+from plait.base.once import Once
 from plait.config.store import Store
 from plait.mesh import ir
 from plait.mesh.placement import placement
@@ -30,7 +31,6 @@ SLICE = 64
 """Streams served between two turns of the loop."""
 _TICK = 0.25  # seconds between two looks at deadlines
 _REPORT = 0.01  # seconds between two calls of followers
-_REMEMBERED = 1000  # refusals that are not logged again
 _SWEEP = 20  # ticks between two sweeps
 FIRST = 30.0
 """Seconds within which a client must say who it is."""
@@ -70,7 +70,7 @@ class Ads:
         self._refusals = Refusals(store)
         self._stirred = asyncio.Event()
         self._followers: dict[object, Callable[[], None]] = {}
-        self._told: dict[str, None] = {}
+        self._told = Once()
 
     async def serve(
         self,
@@ -136,11 +136,8 @@ class Ads:
 
         def check(node: Node) -> str:
             why = callers.refusal(who, node, trust_domains)
-            if why and why not in self._told:
-                self._told[why] = None
+            if why and self._told.say(why):
                 _log.warning("stream refused", proxy=node.id[:200], error=why)
-                if len(self._told) > _REMEMBERED:
-                    del self._told[next(iter(self._told))]
             return why
 
         return check

@@ -15,13 +15,13 @@ from plait.base.errors import (
     RefusedError,
     UnknownCallerError,
 )
+from plait.base.once import Once
 from plait.config.ports import BearerToken, Evidence, PeerCertificate, TrustedAgent
 from plait.xds import certificates
 from plait.xds.certificates import CertificateRequest
 from plait.xds.wire import Malformed
 
 _BEARER: Final = "bearer "
-_REMEMBERED: Final = 1000  # refusals that are not logged again
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _POD: Final = re.compile(r"[-a-z0-9.]{1,253}/[-a-z0-9.]{1,253}")
 _CODES: Final = (
@@ -59,7 +59,7 @@ class Service:
     def __init__(self, desk: Desk, *, trusts: bool) -> None:
         self._desk = desk
         self._trusts = trusts
-        self._told: dict[tuple[str, str], None] = {}
+        self._told = Once()
         self._handler = grpc.unary_unary_rpc_method_handler(self._answer)
 
     def service(self, handler_call_details: Any) -> Any:
@@ -82,12 +82,8 @@ class Service:
     def _tell(self, caller: str, error: PlaitError) -> None:
         """Log a refusal, once for each caller and cause."""
         cause = (caller, _QUOTED.sub("", str(error)))
-        if not isinstance(error, RefusedError) or cause in self._told:
-            return
-        self._told[cause] = None
-        if len(self._told) > _REMEMBERED:
-            del self._told[next(iter(self._told))]
-        _log.warning("certificate refused", address=caller, error=str(error))
+        if isinstance(error, RefusedError) and self._told.say(cause):
+            _log.warning("certificate refused", address=caller, error=str(error))
 
 
 def _read(data: bytes) -> CertificateRequest:
