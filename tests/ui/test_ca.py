@@ -86,7 +86,7 @@ def test_a_revoked_token_is_gone(plane: Plane):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("-n", "demo", "--service-account", "billing", "--ttl", "soon"), "must be a number"),
+        (("-n", "demo", "--service-account", "billing", "--ttl", "soon"), "is no duration"),
         (("-n", "demo", "--service-account", "billing", "--ttl", "30d"), "good for 1 to"),
         (("-n", "../x", "--service-account", "billing"), "must be names"),
         (("-n", "demo", "--service-account", "a/ns/b/sa/c"), "must be names"),

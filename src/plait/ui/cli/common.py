@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -12,12 +13,26 @@ from plait.ui.cli.client import Client, Resource
 AT_ONCE = 64
 """Requests on their way together: the control plane makes one change of what comes together."""
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
 namespace = click.option("-n", "--namespace", default="default", help="Namespace of the objects.")
 everywhere = click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces.")
 selector = click.option("-l", "--selector", default="", help="Labels, as app=web,version!=v1.")
+
+
+def duration(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """The seconds of an option such as ``30m``.
+
+    Raises:
+        BadParameter: it is no duration.
+    """
+    del context, parameter
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+    if match is None:
+        raise click.BadParameter(f'"{value}" is no duration: write 30m, 24h or 7d')
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def client() -> Client:

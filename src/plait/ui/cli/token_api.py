@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 import click
@@ -12,18 +11,9 @@ from plait.ui.cli import common
 PREFIX = "api-"
 """With which the ids of these tokens begin."""
 _PAGE = "/plait/v1/api-tokens"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EXAMPLE = """
 Example: plait token api ann --role editor --namespace demo --ttl 8h
 """
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    del context, parameter
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
-    if match is None:
-        raise click.BadParameter(f'"{value}" is no duration: write 30m, 24h or 7d')
-    return int(match[1]) * _UNITS[match[2]]
 
 
 @click.command(epilog=_EXAMPLE)
@@ -31,7 +21,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--role", type=click.Choice(["viewer", "editor", "admin"]), required=True)
 @click.option("--namespace", "namespaces", multiple=True, help="Where an editor may write.")
 @click.option(
-    "--ttl", default="24h", show_default=True, callback=_seconds, help="Good for so long."
+    "--ttl", default="24h", show_default=True, callback=common.duration, help="Good for so long."
 )
 def api(subject: str, role: str, namespaces: tuple[str, ...], ttl: int) -> None:
     """Print a token of the API for SUBJECT; its id, by which it is revoked, on the error stream."""

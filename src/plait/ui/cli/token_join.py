@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import quote
 
@@ -15,20 +14,21 @@ _EXAMPLES = """
 Examples: plait token create -n demo --service-account billing --ttl 1h · plait token list
 · plait token revoke join-803de4cbf06c4c9a
 """
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @click.command(epilog=_EXAMPLES)
 @common.namespace
 @click.option("--service-account", required=True, help="Whose identity it gives.")
-@click.option("--ttl", default="1h", show_default=True, help="How long it is good, as 30m or 2d.")
-def create(namespace: str, service_account: str, ttl: str) -> None:
+@click.option(
+    "--ttl",
+    default="1h",
+    show_default=True,
+    callback=common.duration,
+    help="How long it is good, as 30m or 2d.",
+)
+def create(namespace: str, service_account: str, ttl: int) -> None:
     """Print a token that is good for one first certificate; it is shown this once."""
-    body = {
-        "namespace": namespace,
-        "serviceAccount": service_account,
-        "seconds": _seconds(ttl),
-    }
+    body = {"namespace": namespace, "serviceAccount": service_account, "seconds": ttl}
     click.echo(common.client().ask("POST", PATH, body).body["token"])
 
 
@@ -57,10 +57,3 @@ def revoke(identifier: str) -> None:
 def _row(one: dict[str, Any]) -> list[Any]:
     used = "no" if one["used"] is None else f"{output.age(one['used'])} ago"
     return [one["id"], one["namespace"], one["serviceAccount"], output.age(one["left"]), used]
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", text)
-    if found is None:
-        raise click.UsageError(f'--ttl "{text}" must be a number and s, m, h or d, such as 1h')
-    return int(found[1]) * _UNITS[found[2]]
