@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -230,8 +231,6 @@ class Client:
 def _tls(
     address: str, patience: float | None, authority: str | None
 ) -> http.client.HTTPSConnection:
-    import ssl  # only who asks over TLS waits for it
-
     try:
         context = ssl.create_default_context(cafile=authority)
     except OSError as error:
