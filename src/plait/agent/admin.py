@@ -7,18 +7,15 @@ import http.client
 import json
 import socket
 
-from plait.base import netns
-
 DEADLINE = 5.0
 """Seconds that an answer may take."""
 
 
 class Admin:
-    """The admin address of one Envoy: ``unix:PATH``, or ``host:port`` in a network namespace."""
+    """The admin address of one Envoy: ``unix:PATH`` or ``host:port``."""
 
-    def __init__(self, address: str, namespace: str = "") -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
-        self._namespace = namespace
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Status and text of an answer.
@@ -66,18 +63,8 @@ class Admin:
 
     def _connection(self) -> http.client.HTTPConnection:
         if not self._address.startswith("unix:"):
-            return _Inside(self._address, self._namespace)
+            return http.client.HTTPConnection(self._address, timeout=DEADLINE)
         return _Unix(self._address.removeprefix("unix:"))
-
-
-class _Inside(http.client.HTTPConnection):
-    def __init__(self, address: str, namespace: str) -> None:
-        super().__init__(address, timeout=DEADLINE)
-        self._namespace = namespace
-
-    def connect(self) -> None:
-        where = (self.host, self.port)
-        self.sock = netns.inside(self._namespace, lambda: socket.create_connection(where, DEADLINE))
 
 
 class _Unix(http.client.HTTPConnection):

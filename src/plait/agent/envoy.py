@@ -87,7 +87,7 @@ class Envoy:
     """The shell around `life.step`: performs its actions and tells it what happened."""
 
     def __init__(self, settings: Settings, changed: Callable[[Status], None], clock: Clock) -> None:
-        self.admin = Admin(settings.admin, settings.network)
+        self.admin = Admin(settings.admin)
         self.status = Status()
         self._settings = settings
         self._changed = changed
