@@ -190,6 +190,29 @@ def test_a_bug_that_a_look_at_the_clock_meets_ends_that_stream_only():
     run(story)
 
 
+def test_a_bug_of_who_follows_the_proxies_ends_nothing():
+    async def story() -> None:
+        async with serving() as plane:
+            failed, told = asyncio.Event(), asyncio.Event()
+
+            def follower() -> None:
+                if failed.is_set():
+                    told.set()
+                else:
+                    failed.set()
+                    raise KeyError("our bug")
+
+            plane.ads.follow(follower)
+            async with connected(plane.address, node=node()) as client:
+                await client.subscribe(CLUSTER)
+                await failed.wait()
+                await plane.put(service("reviews"))
+                await client.has(CLUSTER, REVIEWS)
+                await told.wait()
+
+    run(story)
+
+
 def test_a_unix_socket_that_nobody_listens_at_is_replaced(tmp_path: Path):
     path = tmp_path / "xds.sock"
     with socket.socket(socket.AF_UNIX) as stale:

@@ -12,6 +12,7 @@ import grpc
 import structlog
 
 from plait.base.once import Once
+from plait.base.tasks import steady, supervise
 from plait.config.store import Store
 from plait.mesh import ir
 from plait.mesh.placement import placement
@@ -106,13 +107,18 @@ class Ads:
                 await asyncio.shield(server.start())
             _log.info("xds open", addresses=self.addresses)
             self.started.set()
+            loops = {
+                "pump": self._pump,
+                "tick": self._tick,
+                "refusals": self._refusals.run,
+                "report": self._report,
+            }
+            if shown is not None:
+                loops["certificate"] = shown.run
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(), name="ads:pump")
-                group.create_task(self._tick(), name="ads:tick")
-                group.create_task(self._refusals.run(), name="ads:refusals")
-                group.create_task(self._report(), name="ads:report")
-                if shown is not None:
-                    group.create_task(shown.run(), name="ads:certificate")
+                for part, loop in loops.items():
+                    name = f"ads:{part}"  # our bug must not stop the others
+                    group.create_task(supervise(steady(loop), name=name), name=name)
         finally:
             for server in servers:
                 await asyncio.shield(server.stop(0.1))
