@@ -26,7 +26,12 @@ def message(*calls: tuple[str, int], tcp: bool = False) -> bytes:
 
 
 def written(tmp_path: Path, clock: ManualClock, *messages: bytes) -> PlainCallers:
+    """The note of an agent that was sent these messages; it goes on with one that is there."""
     note = tmp_path / "note.json"
+    before = note.stat().st_ino if note.exists() else None
+
+    def is_written() -> bool:
+        return note.exists() and note.stat().st_ino != before
 
     async def main() -> None:
         found = Plaintext(note, clock)
@@ -35,7 +40,7 @@ def written(tmp_path: Path, clock: ManualClock, *messages: bytes) -> PlainCaller
             for data in messages:
                 found.take(data)
                 clock.advance(10)
-            await until(note.exists, "the note")
+            await until(is_written, "the note")
             task.cancel()
 
     asyncio.run(main())
@@ -67,11 +72,22 @@ def test_what_an_agent_before_saw_is_kept_but_for_the_gap(tmp_path: Path):
     written(tmp_path, clock, message(("10.0.0.1", 80)))
     clock.advance(40)
 
-    (tmp_path / "note.json").rename(tmp_path / "kept")
-    (tmp_path / "kept").rename(tmp_path / "note.json")
     said = written(tmp_path, clock)
 
     assert [one.address for one in said.callers] == ["10.0.0.1"]
+    assert said.since == 150.0
+
+
+def test_the_one_that_called_longest_ago_is_forgotten_by_the_next_agent_too(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(plaintext, "_MOST", 2)
+    clock = ManualClock(100.0)
+    written(tmp_path, clock, message(("10.0.0.2", 80)), message(("10.0.0.1", 80)))
+
+    said = written(tmp_path, clock, message(("10.0.0.3", 80)))
+
+    assert [one.address for one in said.callers] == ["10.0.0.1", "10.0.0.3"]
 
 
 def test_what_cannot_be_read_tells_nothing_and_the_number_of_callers_is_bounded(

@@ -33,7 +33,8 @@ class Plaintext:
         self._note = note
         self._clock = clock
         known = places.read(note, PlainCallers)
-        self._callers = {(one.address, one.port): one for one in known.callers} if known else {}
+        callers = sorted(known.callers, key=lambda one: one.last) if known else ()
+        self._callers = {(one.address, one.port): one for one in callers}  # the latest at the end
         self._since = clock.now()
         self._changed = asyncio.Event()
         self._changed.set()
