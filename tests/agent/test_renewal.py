@@ -273,3 +273,20 @@ def test_without_a_token_or_a_certificate_nobody_is_asked(tmp_path: Path):
         assert "no token" in logs[0]["error"]
 
     run(story)
+
+
+@pytest.mark.parametrize("content", [b"", b"canary\nof two lines", b"canary\xff"])
+def test_a_file_that_holds_no_token_is_named_and_not_shown(tmp_path: Path, content: bytes):
+    async def story() -> None:
+        token = tmp_path / "token"
+        token.write_bytes(content)
+        roots = Authority().root
+        claim = Claim(namespace="demo", service_account="web", token=token, roots=roots)
+        with capture_logs() as logs:
+            async with kept(tmp_path, claim) as found:
+                await found.until(lambda: logs)
+
+        assert logs[0]["error"] == f"there is no token in {token}"
+        assert "canary" not in str(logs)
+
+    run(story)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from plait.xds.wire import Malformed
 
 _log = structlog.get_logger(__name__)
 _LONGEST: Final = 200  # characters of a reason
+_TOKEN: Final = re.compile(rb"[!-~]+")  # what a header may hold, and no blanks
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -175,9 +177,13 @@ class Renewal:
         )
 
     async def _token(self) -> str:
-        if self._claim.token is None:
+        file = self._claim.token
+        if file is None:
             raise UnfitError("there is no token that proves who the proxy is")
-        return (await asyncio.to_thread(self._claim.token.read_text)).strip()
+        text = (await asyncio.to_thread(file.read_bytes)).strip()
+        if not _TOKEN.fullmatch(text):
+            raise UnfitError(f"there is no token in {file}")
+        return text.decode()
 
     def _take(self, found: Identity, luck: float) -> None:
         wanted = self._is_wanted(found)
