@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from plait.base import unix_http
 from plait.serve.doors import Pair
 from plait.xds import certificates
 from plait.xds.resource import CLUSTER
 from tests.support import mesh
 from tests.support.authority import credentials
-from tests.support.envoy import Unix
 from tests.support.plane import Plane, PlaneEndedError, free_port
 from tests.support.xds_client import connected, node
 
@@ -37,7 +37,7 @@ class Far(Plane):
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
-        connection = Unix(str(self.data / "api.sock"))
+        connection = unix_http.Connection(str(self.data / "api.sock"), 5.0)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -15,19 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from plait.agent.binary import envoy_binary
-
-
-class Unix(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float = 5) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+from plait.base import unix_http
 
 
 def eventually(holds: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
@@ -106,7 +93,7 @@ class Envoy:
         Path(f"/dev/shm/envoy_shared_memory_{self._base_id}0").unlink(missing_ok=True)
 
     def admin(self, path: str, method: str = "GET") -> str:
-        connection = Unix(self.admin_path)
+        connection = unix_http.Connection(self.admin_path, 5.0)
         try:
             connection.request(method, path)
             return connection.getresponse().read().decode()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
+
+from plait.base import unix_http
 
 DEADLINE = 5.0
 """Seconds that an answer may take."""
@@ -64,15 +65,4 @@ class Admin:
     def _connection(self) -> http.client.HTTPConnection:
         if not self._address.startswith("unix:"):
             return http.client.HTTPConnection(self._address, timeout=DEADLINE)
-        return _Unix(self._address.removeprefix("unix:"))
-
-
-class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=DEADLINE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        return unix_http.Connection(self._address.removeprefix("unix:"), DEADLINE)

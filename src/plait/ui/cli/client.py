@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import click
+
+from plait.base import unix_http
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -210,7 +211,7 @@ class Client:
 
     def _connection(self, patience: float | None) -> http.client.HTTPConnection:
         if self.server.startswith("unix:"):
-            return _Unix(self.server.removeprefix("unix:"), patience)
+            return unix_http.Connection(self.server.removeprefix("unix:"), patience)
         is_tls = self.server.startswith("https://")
         address = self.server.removeprefix("https://").removeprefix("http://").rstrip("/")
         with suppress(http.client.InvalidURL):
@@ -247,17 +248,6 @@ class _Request(NamedTuple):
     query: Mapping[str, Any] | None
     headers: Mapping[str, str] | None
     patience: float | None  # seconds; None: for ever
-
-
-class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str, patience: float | None) -> None:
-        super().__init__("localhost", timeout=patience)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _listed(group: Mapping[str, Any]) -> list[Resource]:
