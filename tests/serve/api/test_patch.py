@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -132,6 +133,56 @@ def test_strategic_directives_delete_replace_and_order() -> None:
     found = patch.strategic("Service", document, change)
 
     assert found == {"spec": {"ports": [{"port": 3}, {"port": 1}]}, "x": {"b": 2}}
+
+
+def test_a_strategic_patch_keeps_what_has_the_same_key_twice_and_adds_what_it_deleted() -> None:
+    document = {"spec": {"ports": [{"port": 1}, {"port": 2}, {"port": 2, "protocol": "UDP"}]}}
+    change = {"spec": {"ports": [{"port": 2, "name": "a"}, {"port": 1, "$patch": "delete"}]}}
+    change["spec"]["ports"].append({"port": 1, "name": "b"})
+
+    found = patch.strategic("Service", document, change)
+
+    assert found["spec"]["ports"] == [
+        {"port": 2, "name": "a"},
+        {"port": 2, "protocol": "UDP"},
+        {"port": 1, "name": "b"},
+    ]
+
+
+MANY = range(60_000)  # items, of which one look at all others for each would take minutes
+PORTS = [{"port": number} for number in MANY]
+
+
+@pytest.mark.parametrize(
+    ("live", "change"),
+    [
+        ({}, {"spec": {"ports": PORTS}}),
+        ({"spec": {"ports": PORTS}}, {"spec": {"$setElementOrder/ports": PORTS[::-1]}}),
+        (
+            {"metadata": {"finalizers": [f"a/{number}" for number in MANY]}},
+            {"metadata": {"finalizers": [f"b/{number}" for number in MANY]}},
+        ),
+    ],
+    ids=["new items", "an order", "a set"],
+)
+def test_a_strategic_patch_of_very_many_items_holds_nobody_up(live: Any, change: Any) -> None:
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(30)
+    try:
+        assert patch.strategic("Service", live, change)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "name", ["$retainKeys", "$deleteFromPrimitiveList/l", "$setElementOrder/l"]
+)
+def test_a_directive_of_another_type_has_no_effect(name: str) -> None:
+    assert patch.strategic("Pod", {"l": [1]}, {name: 7}) == {"l": [1]}
 
 
 def test_a_strategic_patch_takes_members_out_of_a_set() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections import defaultdict
 from typing import Any
 
 import msgspec
@@ -161,7 +163,7 @@ def _strategic_map(
 ) -> dict[str, Any]:
     merged = dict(document) if isinstance(document, dict) else {}
     retained = patch.get("$retainKeys")
-    if retained is not None:
+    if isinstance(retained, list):
         merged = {name: part for name, part in merged.items() if name in retained}
     for name, part in patch.items():
         if name.startswith("$"):
@@ -181,8 +183,9 @@ def _strategic_map(
 
 def _directive(merged: dict[str, Any], name: str, part: Any) -> None:
     field = name.removeprefix("$deleteFromPrimitiveList/")
-    if field != name and isinstance(merged.get(field), list):
-        merged[field] = [item for item in merged[field] if item not in part]
+    if field != name and isinstance(part, list) and isinstance(merged.get(field), list):
+        gone = {_text(item) for item in part}
+        merged[field] = [item for item in merged[field] if _text(item) not in gone]
 
 
 def _key(table: str, names: lists.Names) -> str | None:
@@ -199,35 +202,52 @@ def _strategic_list(table: str, live: Any, patch: list[Any], names: lists.Names)
     if key is None:
         return patch
     if not key:
-        return items + [item for item in patch if item not in items]
+        known = {_text(item) for item in items}
+        return items + [item for item in patch if _text(item) not in known]
     if any(isinstance(p, dict) and p.get("$patch") == "replace" and len(p) == 1 for p in patch):
         return [p for p in patch if p != {"$patch": "replace"}]
-    for item in patch:
-        items = _strategic_item(table, items, item, names, key)
-    return items
+    return _joined(table, items, patch, names, key)
 
 
-def _strategic_item(
-    table: str, items: list[Any], item: Any, names: lists.Names, key: str
+def _joined(
+    table: str, items: list[Any], patch: list[Any], names: lists.Names, key: str
 ) -> list[Any]:
-    if not isinstance(item, dict) or key not in item:
-        raise status.bad_request(f"map: {item!r} does not contain declared merge key: {key}")
-    same = [n for n, old in enumerate(items) if isinstance(old, dict) and old.get(key) == item[key]]
-    if item.get("$patch") == "delete":
-        return [old for n, old in enumerate(items) if n not in same]
-    if not same:
-        return [*items, strategic(table, {}, item, names)]
-    items[same[0]] = strategic(table, items[same[0]], item, names)
-    return items
+    """Items with those of a patch joined to the first that has the same key, or behind them."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, item in enumerate(items):
+        if isinstance(item, dict):
+            places[_text(item.get(key))].append(place)
+    gone: set[int] = set()
+    for item in patch:
+        if not isinstance(item, dict) or key not in item:
+            raise status.bad_request(f"map: {item!r} does not contain declared merge key: {key}")
+        same = places[_text(item[key])]
+        if item.get("$patch") == "delete":
+            gone.update(same)
+            same.clear()
+        elif same:
+            items[same[0]] = strategic(table, items[same[0]], item, names)
+        else:
+            same.append(len(items))
+            items.append(strategic(table, {}, item, names))
+    return [item for place, item in enumerate(items) if place not in gone]
 
 
 def _ordered(items: list[Any], order: Any, key: str | None) -> list[Any]:
     """Items in the order that the client has; those it does not know keep to their successors."""
     if not isinstance(order, list):
         return items
-    name = (lambda item: item.get(key) if isinstance(item, dict) else item) if key else None
-    wanted = [name(item) if name else item for item in order]
-    named = [item for item in items if (name(item) if name else item) in wanted]
-    named.sort(key=lambda item: wanted.index(name(item) if name else item))
-    found = iter(named)
-    return [next(found) if item in named else item for item in items]
+
+    def name(item: Any) -> str:
+        return _text(item.get(key) if key and isinstance(item, dict) else item)
+
+    wanted: dict[str, int] = {}
+    for place, item in enumerate(order):
+        wanted.setdefault(name(item), place)
+    found = iter(sorted((i for i in items if name(i) in wanted), key=lambda i: wanted[name(i)]))
+    return [next(found) if name(item) in wanted else item for item in items]
+
+
+def _text(value: Any) -> str:
+    """A value as what it is found by: equal where it is written alike."""
+    return json.dumps(value, sort_keys=True)
