@@ -9,6 +9,7 @@ import pytest
 from plait.serve.api import apply, fields, ownership
 from plait.serve.api.ownership import Entry
 from plait.serve.api.status import StatusError
+from tests.support.limits import within
 
 
 def config_map(**data: str) -> dict[str, Any]:
@@ -159,6 +160,25 @@ def test_items_of_a_keyed_list_are_joined_by_their_keys() -> None:
         '.spec.ports[port=443,protocol="TCP"].name',
         '.spec.ports[port=443,protocol="TCP"].port',
     ]
+
+
+def test_items_only_somebody_else_has_stay_before_their_successors() -> None:
+    live = applied(None, service({"port": 1}, {"port": 2}, {"port": 3}, {"port": 4}), "bob")
+
+    found = applied(live, service({"port": 4}, {"port": 2}, {"port": 5}))
+
+    ports = [port["port"] for port in found["spec"]["ports"]]
+    assert ports == [1, 4, 2, 3, 5]
+
+
+def test_very_many_items_in_another_order_hold_nobody_up() -> None:
+    ports = [{"port": number} for number in range(60_000)]
+    live = applied(None, service(*ports))
+
+    with within(30):  # one look at all others for each would take a minute
+        found = applied(live, service(*reversed(ports)))
+
+    assert found["spec"]["ports"] == ports[::-1]
 
 
 def test_an_item_that_nobody_wants_any_more_goes_whole() -> None:

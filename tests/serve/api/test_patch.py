@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import pytest
 
 from plait.serve.api import patch
 from plait.serve.api.status import StatusError
+from tests.support.limits import within
 
 
 @pytest.mark.parametrize(
@@ -166,16 +166,8 @@ PORTS = [{"port": number} for number in MANY]
     ids=["new items", "an order", "a set"],
 )
 def test_a_strategic_patch_of_very_many_items_holds_nobody_up(live: Any, change: Any) -> None:
-    def stop(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(30)
-    try:
+    with within(30):
         assert patch.strategic("Service", live, change)
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

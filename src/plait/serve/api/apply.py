@@ -5,6 +5,7 @@ The rules are Kubernetes': https://kubernetes.io/docs/reference/using-api/server
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -157,15 +158,14 @@ def _merge_items(
     """The config's items in its order; those only in `live` stay before their successors."""
     old = {lists.key_of(item, keys): item for item in live}
     wanted = {lists.key_of(item, keys): item for item in config}
-    rest = list(old)
+    rest = OrderedDict(old)
     merged: list[Any] = []
     for key, item in wanted.items():
-        while rest and rest[0] not in wanted:
-            merged.append(old[rest.pop(0)])
+        while rest and next(iter(rest)) not in wanted:
+            merged.append(rest.popitem(last=False)[1])
         merged.append(_merge(table, old[key], item, names) if key in old else item)
-        if key in rest:
-            rest.remove(key)
-    return merged + [old[key] for key in rest]
+        rest.pop(key, None)
+    return [*merged, *rest.values()]
 
 
 def _pruned(
