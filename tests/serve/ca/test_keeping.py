@@ -78,6 +78,24 @@ def test_a_start_that_was_killed_before_its_end_is_gone_on_with(tmp_path: Path):
     assert first.trusted == opened(tmp_path).trusted
 
 
+def test_a_phase_is_seen_with_the_roots_that_it_waits_for(tmp_path: Path):
+    class Watched(Roots):
+        """Seen by another thread in the moment in which the state is another."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "state" and hasattr(self, "trusted"):
+                seen.append((self.state.phase, len(self.trusted)))
+
+    seen: list[tuple[Phase, int]] = []
+    roots = Watched(tmp_path, None)
+    roots.open(DOMAIN, NOW)
+
+    roots.rotate(DOMAIN, NOW, force=False)
+
+    assert seen == [(Phase.STEADY, 1), (Phase.TRUSTING, 2)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [

@@ -200,8 +200,9 @@ class Roots:
     def _keep(self, state: State) -> None:
         kept = {one: self._roots[one] for one in (state.signing, state.other) if one}
         self._keyring.keep(Kept(state=state, roots=kept))
-        self.state, self._roots = state, kept
+        # Others read both meanwhile: a phase must not be seen before the roots that it waits for.
         self.trusted = tuple(dict.fromkeys((*(kept[one] for one in state.trusted), *self._others)))
+        self.state, self._roots = state, kept
 
 
 def _pems(signers: dict[str, Signer]) -> dict[str, str]:
