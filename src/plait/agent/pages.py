@@ -6,7 +6,7 @@ import asyncio
 import http
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -19,9 +19,11 @@ from plait.base.crowd import Crowd, Limits
 AGENT_PORT, HEALTH_PORT = 15020, 15021
 """Istio's ports of the agent, and of health for the outside."""
 
+T = TypeVar("T")
 _FORMAT: Final = "text/plain; version=0.0.4"
 _PATIENCE: Final = 1.0  # seconds that the application's metrics may take
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of them
+_AT_ONCE: Final = 2  # threads that wait for Envoy: all proxies' agent has a few
 _LIMITS: Final = Limits(most=128, waiting=64, idle=30.0)
 _LONGEST: Final = 1024  # bytes of a body: there is nothing to say
 _OPEN = "0.0.0.0"  # noqa: S104 - inside the Pod's own network
@@ -61,6 +63,7 @@ class Pages:
         self._namespace = namespace
         self._metrics = metrics
         self._silent = {"application": 0, "envoy": 0}
+        self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, up: Callable[[], None]) -> None:
         """Serve until cancelled; `up` is called when it does.
@@ -98,14 +101,14 @@ class Pages:
                 await runner.cleanup()
 
     async def _ready(self, _: web.Request) -> web.Response:
-        if self._proxy.is_ready() and await asyncio.to_thread(self._proxy.admin.is_live):
+        if self._proxy.is_ready() and await self._asked(self._proxy.admin.is_live):
             return web.Response(text="ready\n")
         return web.Response(status=503, text="Envoy waits for its configuration\n")
 
     async def _stats(self, _: web.Request) -> web.Response:
         async with asyncio.TaskGroup() as group:
-            envoy = group.create_task(asyncio.to_thread(self._of_envoy))
-            app = group.create_task(self._of_application())
+            envoy = group.create_task(self._asked(self._of_envoy), name="pages:envoy")
+            app = group.create_task(self._of_application(), name="pages:application")
         silent = "".join(
             f"# TYPE plait_agent_{name}_scrape_failures_total counter\n"
             f"plait_agent_{name}_scrape_failures_total {count}\n"
@@ -115,6 +118,11 @@ class Pages:
             text=merged([app.result(), self._proxy.own_metrics() + silent, envoy.result()]),
             headers={"Content-Type": f"{_FORMAT}; charset=utf-8"},
         )
+
+    async def _asked(self, ask: Callable[[], T]) -> T:
+        """What Envoy answers; an Envoy that is stuck must not hold up those of other Pods."""
+        async with self._asking:
+            return await asyncio.to_thread(ask)
 
     def _of_envoy(self) -> str:
         try:
@@ -145,7 +153,7 @@ class Pages:
         if request.remote != "127.0.0.1":
             return web.Response(status=403, text="only from the Pod itself\n")
         try:
-            await asyncio.to_thread(self._proxy.admin.drain)
+            await self._asked(self._proxy.admin.drain)
         except OSError:
             return web.Response(status=503, text="Envoy does not answer\n")
         return web.Response(text="draining\n")
