@@ -224,6 +224,30 @@ def test_a_field_that_is_there_twice_is_named(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", CONFIG_MAPS, "limit"),
+        ("GET", CONFIG_MAPS, "resourceVersion"),
+        ("GET", f"{CONFIG_MAPS}?watch=1", "timeoutSeconds"),
+        ("DELETE", CONFIG_MAPS, "gracePeriodSeconds"),
+        ("GET", "/plait/v1/delivered", "timeout"),
+    ],
+)
+def test_a_parameter_that_is_no_number_is_400(
+    tmp_path: Path, method: str, path: str, name: str
+) -> None:
+    async def story(server: Api) -> None:
+        for said in ("many", "-1", "²", "9" * 5000):
+            sign = "&" if "?" in path else "?"
+            answer = await server.request(method, f"{path}{sign}{name}={said}")
+
+            assert answer.code == 400, said
+            assert f"{name}: Invalid value" in answer.json["message"]
+
+    run(tmp_path, story)
+
+
 def test_one_of_very_many_fields_that_is_there_twice_holds_nobody_up(tmp_path: Path) -> None:
     async def story(server: Api) -> None:
         fields = ",".join(f'"k{n}":""' for n in (*range(100_000), 0))

@@ -13,7 +13,7 @@ from plait.config.record import CONTROLLER
 from plait.serve.api import bodies, selectors, status
 from plait.serve.api.backend import BUILT_IN, NAMESPACE, Backend, is_stored
 from plait.serve.api.forms import Printer
-from plait.serve.api.paths import Target, options
+from plait.serve.api.paths import Target, options, whole
 from plait.serve.api.reads import found, see_identity, selected
 from plait.serve.api.replies import reply
 from plait.serve.api.writes import API, Writer, refused
@@ -88,8 +88,8 @@ async def delete_many(backend: Backend, target: Target, request: web.Request) ->
 
 async def _delete_options(request: web.Request) -> _DeleteOptions:
     if not request.can_read_body:
-        grace = request.query.get("gracePeriodSeconds", "")
-        return _DeleteOptions(grace_period_seconds=int(grace) if grace.isdecimal() else None)
+        grace = whole(request.query, "gracePeriodSeconds", -1)
+        return _DeleteOptions(grace_period_seconds=None if grace < 0 else grace)
     body = await bodies.read(request, _DELETES)
     try:
         return msgspec.convert(body.value, _DeleteOptions)

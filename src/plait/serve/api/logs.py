@@ -12,7 +12,7 @@ from plait.config.kinds.pod import Pod
 from plait.config.meta import Object
 from plait.serve.api import status
 from plait.serve.api.backend import Backend
-from plait.serve.api.paths import Target, is_true
+from plait.serve.api.paths import Target, is_true, whole
 from plait.serve.api.reads import found
 from plait.serve.api.replies import warned
 
@@ -87,14 +87,12 @@ def _containers(pod: Object[Pod]) -> list[str]:
 
 def _asked(pod: Object[Pod], request: web.Request) -> _Asked:
     query = request.query
-    tail = query.get("tailLines", "")
-    if tail and not (tail.isascii() and tail.isdecimal()):
-        raise status.bad_request(f'tailLines: Invalid value: "{tail}": must be a whole number')
+    tail = whole(query, "tailLines", -1)
     return _Asked(
         container=_container(pod, query.get("container", "")),
         follow=is_true(query, "follow"),
         previous=is_true(query, "previous"),
-        tail=int(tail) if tail else None,
+        tail=None if tail < 0 else tail,
     )
 
 

@@ -15,6 +15,7 @@ USER = web.RequestKey("user", str)
 """Under which a request keeps the name of who asks."""
 _PLURALS: dict[tuple[str, str], Kind] = {(k.group, k.plural): k for k in KINDS.values()}
 _GROUPS = frozenset(kind.group for kind in KINDS.values())
+_DIGITS = 18  # of a number
 _OF_NAMESPACES = ("status", "finalize")  # below /namespaces/NAME: not names of resources
 
 
@@ -121,3 +122,17 @@ def options(request: web.Request) -> Options:
 def is_true(query: Mapping[str, str], name: str) -> bool:
     """Is a flag set?  Kubernetes takes ``1`` and ``true``; anything odd is no."""
     return query.get(name, "").lower() in ("1", "true")
+
+
+def whole(query: Mapping[str, str], name: str, default: int) -> int:
+    """A parameter that is a whole number, 0 or more; `default` where it is not given.
+
+    Raises:
+        StatusError: 400; it is none.
+    """
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
+        raise status.bad_request(f'{name}: Invalid value: "{text[:99]}": must be a whole number')
+    return int(text)

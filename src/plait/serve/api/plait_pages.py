@@ -17,7 +17,7 @@ from plait.config.kinds.pod import PodStatus
 from plait.serve import workloads
 from plait.serve.api import logs, reads, status
 from plait.serve.api.backend import Backend
-from plait.serve.api.paths import Target, is_true
+from plait.serve.api.paths import Target, is_true, whole
 from plait.serve.api.replies import reply
 
 ROOT = "/plait/v1"
@@ -147,8 +147,8 @@ class _Shown:
 
     async def delivered(self, request: web.Request) -> web.Response:
         """Wait until a revision is with every proxy; 504 tells which page says what is missing."""
-        revision = _whole(request.query.get("revision", ""), self._backend.store.revision)
-        seconds = min(_whole(request.query.get("timeout", ""), 30), _LONGEST)
+        revision = whole(request.query, "revision", self._backend.store.revision)
+        seconds = min(whole(request.query, "timeout", 30), _LONGEST)
         try:
             async with asyncio.timeout(seconds):
                 return reply(await self._pages.delivered(revision))
@@ -210,11 +210,3 @@ async def _until(wake: asyncio.Event) -> None:
     except TimeoutError:
         return
     wake.clear()
-
-
-def _whole(text: str, default: int) -> int:
-    if not text:
-        return default
-    if not text.isdecimal() or len(text) > 18:
-        raise status.bad_request(f'"{text}" is not a whole number')
-    return int(text)

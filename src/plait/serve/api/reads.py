@@ -14,7 +14,7 @@ from plait.config.record import Record
 from plait.serve.api import selectors, status
 from plait.serve.api.backend import Backend, is_stored
 from plait.serve.api.forms import Printer
-from plait.serve.api.paths import Target
+from plait.serve.api.paths import Target, whole
 from plait.serve.api.replies import reply
 from plait.serve.api.turns import in_turns
 
@@ -47,7 +47,7 @@ async def listed(backend: Backend, target: Target, request: web.Request) -> web.
     if page:
         records = [r for r in records if (r.key.namespace, r.key.name) > page.after]
     metadata: dict[str, Any] = {"resourceVersion": str(revision)}
-    limit = _number(query.get("limit", "0"), "limit")
+    limit = whole(query, "limit", 0)
     if limit and len(records) > limit:
         last = records[limit - 1].key
         if selector.is_everything:
@@ -114,19 +114,13 @@ def revision_asked(backend: Backend, request: web.Request) -> int:
     Raises:
         StatusError: 400 for what is none; 504 for one that does not exist yet.
     """
-    asked = _number(request.query.get("resourceVersion", "") or "0", "resourceVersion")
+    asked = whole(request.query, "resourceVersion", 0)
     if asked > backend.store.revision:
         told = f"Too large resource version: {asked}, current: {backend.store.revision}"
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
         details = {"causes": [cause], "retryAfterSeconds": 1}
         raise status.StatusError(504, "Timeout", f"Timeout: {told}", details)
     return asked
-
-
-def _number(text: str, name: str) -> int:
-    if not text.isdecimal() or len(text) > 18:
-        raise status.bad_request(f'{name}: Invalid value: "{text}": must be a whole number')
-    return int(text)
 
 
 def _token(revision: int, namespace: str, name: str) -> str:

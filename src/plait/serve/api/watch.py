@@ -18,7 +18,7 @@ from plait.config.record import Event, EventType, Record
 from plait.serve.api import reads, selectors, status
 from plait.serve.api.backend import Backend
 from plait.serve.api.forms import Printer
-from plait.serve.api.paths import Target, is_true
+from plait.serve.api.paths import Target, is_true, whole
 from plait.serve.api.selectors import Selector
 from plait.serve.api.turns import in_turns
 
@@ -40,12 +40,14 @@ async def watch(backend: Backend, target: Target, request: web.Request) -> web.S
     selector = selectors.parse(query.get("labelSelector", ""), fields)
     printer = Printer.of(backend, target, request)
     since, initial = _start(backend, request)
+    spread = random.uniform(_SHORTEST, _LONGEST)  # noqa: S311 - of reconnects
+    seconds = whole(query, "timeoutSeconds", 0) or spread
     watching = Watch(printer, selector, since)
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.enable_chunked_encoding()
     await answer.prepare(request)
     try:
-        async with asyncio.timeout(_seconds(query.get("timeoutSeconds", ""))):
+        async with asyncio.timeout(seconds):
             # Begun in one turn of the loop: what changes later comes through the queue, and once.
             async with following(watching) as queue:
                 with suppress(ConnectionResetError):  # the client left
@@ -111,12 +113,6 @@ def _start(backend: Backend, request: web.Request) -> tuple[int, bool]:
 def _is_marked(request: web.Request) -> bool:
     """Does the client want to know where the objects that are there end?"""
     return is_true(request.query, "allowWatchBookmarks")
-
-
-def _seconds(text: str) -> float:
-    if text.isdecimal() and int(text):
-        return float(text)
-    return random.uniform(_SHORTEST, _LONGEST)  # noqa: S311 - spreads reconnects
 
 
 class Watch:
