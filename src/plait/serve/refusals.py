@@ -67,7 +67,7 @@ class Refusals:
         """Drop rejections of what does not occur any more because its objects changed."""
         self._cases, rows = rejections.pruned(self._cases, self._occurs)
         self._put(rows)
-        surplus = sorted(self._rows.values(), key=lambda row: row.at)[: -LIMIT or None]
+        surplus = sorted(self._rows.values(), key=lambda row: row.at)[:-LIMIT]
         gone = [row for row in self._rows.values() if self._is_over(row)]
         for row in (*gone, *surplus):
             self._put({row.digest: None})
