@@ -105,7 +105,7 @@ class Edge:
             for address, problem in problems.items():
                 if address not in known:
                     _log.warning("edge port taken", address=address, error=problem)
-            await asyncio.to_thread(places.write, self._directory / "state.json", state)
+            await asyncio.to_thread(places.write, self._place.state(places.EDGE), state)
 
     def _problems(self, spec: EdgeSpec, listening: set[str]) -> dict[str, str]:
         """Why ports cannot be opened, by address."""

@@ -196,7 +196,7 @@ def _weaknesses(place: Place) -> tuple[str, ...]:
 
 
 def _doors(place: Place) -> Iterator[Door]:
-    state = places.read(place.proxy(places.EDGE) / "state.json", EdgeState) or EdgeState()
+    state = places.read(place.state(places.EDGE), EdgeState) or EdgeState()
     if not processes.is_running(state.pid):  # killed, and nobody has noted it yet
         state = EdgeState()
     spec = places.read(place.edge, places.EdgeSpec) or places.EdgeSpec()
