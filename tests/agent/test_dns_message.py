@@ -152,9 +152,17 @@ def test_no_packet_breaks_the_reader_or_the_answer(packet):
         assert dns.message.from_wire(found).id == int.from_bytes(packet[:2], "big")
 
 
+@pytest.mark.parametrize("name", ["a" * 64 + ".example.com", ".".join(["a" * 63] * 4)])
+def test_no_question_is_asked_about_what_is_no_name(name: str):
+    assert dns_message.renamed(asked(), name) is None
+    failed = dns_message.reply(asked(), ["10.0.0.1"], alias=name)
+    assert dns.message.from_wire(failed).rcode() == dns.rcode.SERVFAIL
+
+
 def test_a_question_is_asked_about_another_name():
     packet = dns_message.renamed(asked(kind="AAAA"), "a.example.com")
 
+    assert packet is not None
     found = dns_message.parse(packet)
     assert isinstance(found, Question)
     assert (found.name, found.type) == ("a.example.com", dns.rdatatype.AAAA)

@@ -171,11 +171,11 @@ class Resolver:
 
     async def _forwarded(self, question: Question, *, stream: bool) -> bytes:
         """What the machine's resolvers say; SERVFAIL if none does in time."""
-        if self._waiting >= _WAITING:
-            return dns_message.reply(question, code=SERVFAIL, stream=stream)
         target, _ = self._names.find(question.name)
         alias = target if target != question.name else ""
         asked = dns_message.renamed(question, alias) if alias else question.packet
+        if asked is None or self._waiting >= _WAITING:
+            return dns_message.reply(question, code=SERVFAIL, stream=stream)
         self._waiting += 1
         try:
             answer = await self._upstream.ask(asked, stream=stream)

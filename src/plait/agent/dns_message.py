@@ -108,9 +108,12 @@ def _records(question: Question, addresses: Sequence[str], alias: str) -> list[d
     return found
 
 
-def renamed(question: Question, name: str) -> bytes:
-    """The same question about another name."""
-    message = dns.message.make_query(name, question.type, use_edns=0)
+def renamed(question: Question, name: str) -> bytes | None:
+    """The same question about another name; None: DNS has no such names."""
+    try:
+        message = dns.message.make_query(name, question.type, use_edns=0)
+    except dns.exception.DNSException:
+        return None
     message.id = question.message.id
     return message.to_wire()
 

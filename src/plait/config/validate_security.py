@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plait.config import credentials, syntax
+from plait.config import syntax
 from plait.config.diagnostics import Severity
 from plait.config.document import Path
 from plait.config.finding import Finding, invalid, shown
@@ -24,6 +24,9 @@ _NEEDED: Final = {
 
 def secret(found: Object[Secret], path: Path) -> Findings:
     """All that is wrong with a Secret; no finding shows a value."""
+    # what reads certificates takes its time to import, and is seldom needed by the command line
+    from plait.config import credentials
+
     values = found.spec.values
     for name in sorted(values):
         field = "data" if name in found.spec.data else "stringData"

@@ -103,12 +103,14 @@ def test_a_phase_is_seen_with_the_roots_that_it_waits_for(tmp_path: Path):
         ("*.key", "nothing", "not a private key"),
         ("*.key", "another", "is not the key of"),
         ("*.crt", "nothing", "not a certificate"),
+        ("*.crt", "twice", "holds 2 certificates"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name, content, why):
     opened(tmp_path)
     [path] = tmp_path.glob(name)
-    path.write_bytes(text(private()) if content == "another" else content.encode())
+    written = {"another": text(private()), "twice": path.read_bytes() * 2}
+    path.write_bytes(written.get(content, content.encode()))
 
     with pytest.raises(AuthorityError, match=why) as raised:
         opened(tmp_path)

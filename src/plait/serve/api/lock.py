@@ -91,7 +91,8 @@ class Lock:
         await asyncio.to_thread(self.tokens.revoke, identifier)
         now = asyncio.get_running_loop().time()
         for limit in tuple(self._limits.get(identifier, ())):
-            limit.reschedule(now)
+            if not limit.expired():  # its connection is ending already
+                limit.reschedule(now)
 
     def grant(self, request: web.Request) -> Grant | None:
         """What the token says of who asks; None: it is somebody on this machine, without one.

@@ -184,7 +184,9 @@ def certificates(data: bytes, path: Path) -> tuple[x509.Certificate, ...]:
 
 def _read(path: Path) -> Signer:
     secret = path.with_suffix(".key")
-    [certificate] = certificates(path.read_bytes(), path)
+    certificate, *more = certificates(path.read_bytes(), path)
+    if more:
+        raise AuthorityError(f"{path} holds {len(more) + 1} certificates: leave the root's alone")
     found = key(secret.read_bytes(), secret)
     if found.public_key() != certificate.public_key():
         raise AuthorityError(f"{secret} is not the key of {path}: restore the one that belongs")
