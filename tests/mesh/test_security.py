@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from plait.config.mesh_config import MeshConfig
-from plait.mesh import clusters, gateways, inbound_listeners, ir, secured, security, tls
+from plait.config.names import ROOT_NAMESPACE
+from plait.mesh import clusters, gateways, inbound_listeners, ir, secured, security, status, tls
 from plait.mesh.endpoints import endpoint_set
 from plait.mesh.security import Mode
 from tests.support.mesh import Mesh, gateway, key, service, stamp
@@ -83,6 +85,36 @@ def test_the_narrower_policy_wins_and_what_it_does_not_say_comes_from_the_wider(
 
 def test_of_two_policies_of_one_width_the_older_is_in_force():
     assert mode(Mesh(policy("a", "STRICT", created=9), policy("b", "DISABLE"))) is Mode.DISABLE
+
+
+@pytest.mark.parametrize(
+    ("namespace", "selecting"),
+    [("demo", {}), ("demo", {"selector": SELECTING}), (ROOT_NAMESPACE, {})],
+)
+def test_the_younger_of_two_policies_of_one_width_is_told(
+    namespace: str, selecting: dict[str, Any]
+):
+    one = policy("a", "STRICT", created=9, namespace=namespace, **selecting)
+    mesh = Mesh(one, policy("b", "DISABLE", namespace=namespace, **selecting))
+
+    assert [told(mesh, name, namespace) for name in ("a", "b")] == [["PLT3003"], []]
+
+
+def test_policies_for_different_workloads_are_no_conflict():
+    other = "{matchLabels: {app: other}}"
+    mesh = Mesh(
+        policy("a", "STRICT"),
+        policy("b", "DISABLE", selector=SELECTING),
+        policy("c", "DISABLE", selector=other),
+    )
+
+    assert [told(mesh, name) for name in ("a", "b", "c")] == [[], [], []]
+
+
+def told(mesh: Mesh, name: str, namespace: str = "demo") -> list[str]:
+    """What the status of a policy says."""
+    found = mesh.engine.get(status.standing, key(security.TABLE, name, namespace))
+    return [one.code for one in found.findings]
 
 
 def test_a_port_is_what_it_says_itself():

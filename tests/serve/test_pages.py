@@ -19,7 +19,7 @@ from plait.config.store import Store
 from plait.serve.ads import Ads
 from plait.serve.pages import MeshPages
 from plait.xds import protos
-from plait.xds.resource import ROUTES
+from plait.xds.resource import LISTENER, ROUTES
 from tests.support import istio, workloads
 from tests.support.api_server import until
 from tests.support.served import serving
@@ -143,6 +143,33 @@ def test_the_configuration_of_nobody_is_nothing(what: str):
         assert pages.why_resource("route", "80", "") is None
 
     played(story)
+
+
+def test_a_policy_names_the_proxy_that_cannot_be_strict_while_it_is_connected():
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "all", "namespace": "demo"},
+        "spec": {"mtls": {"mode": "STRICT"}},
+    }
+
+    async def story() -> None:
+        async with serving() as plane:
+            pages = MeshPages(plane.store, plane.ads)
+            await plane.apply(policy)
+            strict = catalog.KINDS["PeerAuthentication"].key("demo", "all")
+            before = words(pages, strict)["Resolved"]
+            async with connected(plane.address, node=node()) as client:
+                await client.subscribe(LISTENER)
+                await client.has(LISTENER, "virtualInbound")
+                status, message = words(pages, strict)["Resolved"]
+                (troubled,) = pages.status()["objects"]
+
+        assert before[0] == "True"
+        assert (status, message.partition(" ")[0]) == ("True", "PLT3008")
+        assert [one["code"] for one in troubled["findings"]] == ["PLT3008"]
+
+    asyncio.run(story())
 
 
 def test_followers_are_told_of_objects_that_were_only_acknowledged():

@@ -46,6 +46,7 @@ CHECKS = {
     "Service": checks.host,
     "ServiceEntry": checks.host,
     "DestinationRule": checks.destination_rule,
+    "PeerAuthentication": checks.peer_authentication,
     "Secret": checks.secret,
 }
 

@@ -28,6 +28,7 @@ from plait.mesh import (
     placement,
     routes,
     rules,
+    security,
     streams,
     tls,
     virtual_services,
@@ -130,6 +131,11 @@ def secret(q: Query, key: Key) -> None:
 def sidecar(q: Query, key: Key) -> tuple[Key, ...]:
     """PLT3003 of a Sidecar: a second default of its namespace is not in force."""
     return tuple(one.key for one in q(placement.scopes_in, key.namespace))
+
+
+def peer_authentication(q: Query, key: Key) -> tuple[Key, ...]:
+    """PLT3003 of a PeerAuthentication: an older one is in force for the same workloads."""
+    return tuple(one.key for one in q(security.written_in, key.namespace))
 
 
 def host(q: Query, key: Key) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from plait.base.query import Query
 from plait.config import names
+from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import peer_authentication as kinds
 from plait.config.meta import Key, Object
 from plait.mesh import tls, trust
@@ -79,10 +80,30 @@ def policy(q: Query, key: Key) -> Policy | None:
 
 
 def written_in(q: Query, namespace: str) -> tuple[Policy, ...]:
-    """The policies of a namespace, the older first."""
+    """The policies of a namespace, the older first; PLT3003: a second of one width counts not."""
     tried = [q.attempt(policy, key) for key in q.keys(TABLE, "namespace", namespace)]
     found = [one for one in tried if isinstance(one, Policy)]
-    return tuple(sorted(found, key=lambda one: (one.created, one.key)))
+    found.sort(key=lambda one: (one.created, one.key))
+    oldest: dict[Pairs | None, Policy] = {}
+    for one in found:
+        if (winner := oldest.setdefault(one.labels, one)) is not one:
+            q.report(_second(one, winner.key))
+    return tuple(found)
+
+
+def _second(loser: Policy, winner: Key) -> Diagnostic:
+    width = "these workloads" if loser.labels else "the namespace"
+    if not loser.labels and loser.key.namespace == names.ROOT_NAMESPACE:
+        width = "the mesh"
+    return Diagnostic(
+        code="PLT3003",
+        severity=Severity.WARNING,
+        subject=loser.key,
+        path="spec.selector",
+        message=f"not in force: the older {winner} is already the policy of {width}",
+        hint="Merge the two, or give each a selector of its own",
+        related=(winner,),
+    )
 
 
 def is_governed(q: Query, namespace: str) -> bool:

@@ -11,7 +11,7 @@ from plait.base.query import Query
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds.observed import Rejection
 from plait.config.meta import Key, Origin
-from plait.mesh import checks
+from plait.mesh import checks, inbound_listeners, ir
 
 CHECKS: Mapping[str, Callable[[Query, Key], Any]] = {
     "VirtualService": checks.virtual_service,
@@ -20,6 +20,7 @@ CHECKS: Mapping[str, Callable[[Query, Key], Any]] = {
     "Service": checks.host,
     "ServiceEntry": checks.host,
     "DestinationRule": checks.destination_rule,
+    "PeerAuthentication": checks.peer_authentication,
     "Secret": checks.secret,
 }
 """For each kind that can be wrong in its surroundings: what looks at one object."""
@@ -60,6 +61,14 @@ def findings(q: Query, key: Key) -> tuple[Diagnostic, ...]:
     if origins:
         found.append(_conflict(key, origins))
     return tuple(sorted(set(found), key=_rank))
+
+
+def found_inbound(q: Query, inbound: ir.Inbound) -> tuple[Diagnostic, ...]:
+    """What the proxies of a workload find wrong with how it is called: PLT3008."""
+    listeners = inbound_listeners.names(inbound)
+    noted = (q.notes_of(inbound_listeners.listener, inbound, name) for name in listeners)
+    found = (note for notes in noted for note in notes if isinstance(note, Diagnostic))
+    return tuple(dict.fromkeys(found))
 
 
 def _rank(diagnostic: Diagnostic) -> tuple[int, str, str, str]:

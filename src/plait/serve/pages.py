@@ -18,7 +18,7 @@ from plait.config.meta import Key
 from plait.config.ports import Condition
 from plait.config.record import Record
 from plait.config.store import Store
-from plait.mesh import explain, status
+from plait.mesh import explain, security, status
 from plait.serve import encryption, mtls
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
@@ -83,6 +83,9 @@ class MeshPages:
         engine = self._store.engine
         found = engine.attempt(status.standing, key)
         standing = status.Standing() if isinstance(found, Failed) else found
+        if key.kind == security.TABLE:
+            met = standing.findings + tuple(self._met(key))
+            standing = structs.replace(standing, findings=met)
         errors = engine.failures()
         if not errors:
             return standing
@@ -93,6 +96,14 @@ class MeshPages:
         }
         ours = tuple(_internal(key, error) for error in raised.values())
         return structs.replace(standing, findings=ours + standing.findings)
+
+    def _met(self, key: Key) -> Iterator[Diagnostic]:
+        """What connected proxies without an identity find wrong with a policy."""
+        placed = (one.placement.inbound for one in self._ads.sessions() if one.placement)
+        for inbound in dict.fromkeys(one for one in placed if one and not one.certified):
+            found = self._store.engine.attempt(status.found_inbound, inbound)
+            if not isinstance(found, Failed):
+                yield from (one for one in found if one.subject == key)
 
     def _delivered(self, record: Record) -> Condition:
         progress = self._standings.progress()
