@@ -111,7 +111,7 @@ def test_a_list_is_of_the_revision_at_which_it_was_begun(tmp_path: Path) -> None
             await make(server, COUNT)
         found = listing.result().json
         since = found["metadata"]["resourceVersion"]
-        news = await lines(server, f"resourceVersion={since}", until=name(COUNT))
+        news = await lines(server, f"resourceVersion={since}", until=f'"{name(COUNT)}"')
 
         assert since == str(before)
         assert len(found["items"]) == COUNT
@@ -124,7 +124,7 @@ def test_a_watch_that_begins_tells_of_what_comes_meanwhile_once(tmp_path: Path) 
     async def story(server: Api, pages: Slow) -> None:
         before = server.store.revision
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(lines(server, INITIAL, until=name(COUNT)))
+            watching = group.create_task(lines(server, INITIAL, until=f'"{name(COUNT)}"'))
             await until(lambda: pages.asked, "the watch is begun")
             await make(server, COUNT)
         *_, mark, last = watching.result()
