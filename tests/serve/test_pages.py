@@ -17,6 +17,7 @@ from plait.config.ports import Change
 from plait.config.record import Write
 from plait.config.store import Store
 from plait.serve.ads import Ads
+from plait.serve.named import UnknownProxyError
 from plait.serve.pages import MeshPages
 from plait.xds import protos
 from plait.xds.resource import LISTENER, ROUTES
@@ -139,7 +140,10 @@ def test_without_proxies_everything_is_delivered_and_says_so():
 def test_the_configuration_of_nobody_is_nothing(what: str):
     async def story(store: Store, pages: MeshPages) -> None:
         del store
-        assert pages.config("nobody", what) is None
+        with pytest.raises(UnknownProxyError, match=r'"nobody" is not connected'):
+            pages.config("nobody", what)
+        with pytest.raises(UnknownProxyError, match=r'"nobody" is not connected'):
+            pages.why_resource("route", "80", "nobody")
         assert pages.why_resource("route", "80", "") is None
 
     played(story)

@@ -12,7 +12,8 @@ from plait.base.place import Place, PlainCaller, PlainCallers
 from plait.config.catalog import KINDS
 from plait.config.meta import Key
 from plait.config.store import Store
-from plait.mesh import ir, security, workloads
+from plait.mesh import ir, security
+from plait.serve import named
 from plait.serve.session import Session
 
 _POD = KINDS["Pod"]
@@ -72,7 +73,9 @@ def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tupl
             continue
         pod = _pod(session.node.id, inbound.namespace)
         note = _note(place, pod) if place else None
-        found[inbound.namespace, _workload(store, pod)].append(_Seen(inbound=inbound, note=note))
+        found[inbound.namespace, named.workload(store, pod)].append(
+            _Seen(inbound=inbound, note=note)
+        )
     names = _names(store)
     return tuple(
         port for which in sorted(found) for port in _ports(store, which, found[which], names)
@@ -90,11 +93,6 @@ def _note(place: Place, pod: Key) -> PlainCallers | None:
     if not places.is_identifier(proxy):  # a node's id may be anything
         return None
     return places.read(place.plaintext(proxy), PlainCallers)
-
-
-def _workload(store: Store, pod: Key) -> str:
-    found = store.engine.get(workloads.of_pod, pod)
-    return found.workload if found else pod.name
 
 
 def _ports(

@@ -19,7 +19,7 @@ from plait.config.ports import Condition
 from plait.config.record import Record
 from plait.config.store import Store
 from plait.mesh import explain, security, status
-from plait.serve import encryption, mtls
+from plait.serve import encryption, mtls, named
 from plait.serve.ads import Ads
 from plait.serve.session import ProxyState, Session
 from plait.serve.standings import Standings
@@ -138,15 +138,18 @@ class MeshPages:
         return self._ads.proxies()
 
     def config(self, proxy: str, what: str) -> Any | None:
-        """What a proxy is sent, decoded; None: no such proxy or part.
+        """What a proxy is sent, decoded; None: no such part, or its first message has not come.
 
         Of its bootstrap only what it says of itself is known here.
+
+        Raises:
+            UnknownProxyError: none is connected, or several are meant.
         """
         session = self._session(proxy)
-        if session is not None and what == "bootstrap":
+        if what == "bootstrap":
             return {"bootstrap": [msgspec.to_builtins(session.node)]}
         parts = list(PARTS) if what == "all" else [what]
-        if session is None or session.placement is None or not set(parts) <= set(PARTS):
+        if session.placement is None or not set(parts) <= set(PARTS):
             return None
         return {part: [_decoded(r) for r in self._sent(session, PARTS[part])] for part in parts}
 
@@ -154,14 +157,17 @@ class MeshPages:
         """What a resource was made from, as a tree; None: there is no such resource.
 
         Beside it, in ``encryption``, what both ends speak and which policy says so.  Without a
-        proxy's id, the first that is sent such a resource.
+        proxy, of the first that is sent such a resource.
+
+        Raises:
+            UnknownProxyError: none is connected, or several are meant.
         """
         type_url = TYPES.get(type_name)
         if type_url is None:
             return None
         sessions = [self._session(proxy)] if proxy else self._sessions()
         for session in sessions:
-            call = self._call(session, type_url, name) if session else None
+            call = self._call(session, type_url, name)
             if call is not None:
                 return self._why(call)
         return None
@@ -195,12 +201,8 @@ class MeshPages:
     def _sessions(self) -> list[Session]:
         return sorted(self._ads.sessions(), key=lambda s: s.node.id if s.node else "")
 
-    def _session(self, proxy: str) -> Session | None:
-        """The session of a proxy by its id, or by the name in it if that is unique."""
-        found = [s for s in self._sessions() if s.node is not None]
-        exact = [s for s in found if s.node and s.node.id == proxy]
-        named = [s for s in found if s.node and _names(s.node.id, proxy)]
-        return exact[0] if exact else named[0] if len(named) == 1 else None
+    def _session(self, proxy: str) -> Session:
+        return named.proxy(self._store, self._ads.sessions(), proxy)
 
     def _call(self, session: Session, type_url: str, name: str) -> Call | None:
         if session.placement is None:
@@ -307,12 +309,6 @@ class MeshPages:
 def _is_made(record: Record) -> bool:
     """Whether a controller made it from another object, whose faults it repeats."""
     return record.object is not None and any(one.controller for one in record.object.owners)
-
-
-def _names(proxy: str, said: str) -> bool:
-    """Whether `said` is the workload's name in a node id, alone or with its namespace."""
-    name = (*proxy.split("~"), "", "", "")[2]
-    return said in (name, name.partition(".")[0])
 
 
 def _decoded(resource: Resource) -> dict[str, Any]:

@@ -40,12 +40,19 @@ class Pages(Protocol):
     def config(self, proxy: str, what: str) -> Any | None:
         """What a proxy is sent: listeners, routes, clusters, endpoints, bootstrap or all.
 
-        None: no such proxy or part.
+        None: no such part, or its first message has not come.
+
+        Raises:
+            LookupError: which proxy is meant is not clear, or it is not connected.
         """
         ...
 
     def why_resource(self, type_name: str, name: str, proxy: str) -> Any | None:
-        """What a resource was made from, as a tree; None: there is no such resource."""
+        """What a resource was made from, as a tree; None: there is no such resource.
+
+        Raises:
+            LookupError: which proxy is meant is not clear, or it is not connected.
+        """
         ...
 
     def status(self) -> Any:

@@ -130,7 +130,7 @@ class _Shown:
         proxy, what = request.match_info["id"], request.match_info["what"]
         if what not in _PARTS:
             raise status.bad_request(f'no such part: "{what}"; there are {", ".join(_PARTS)}')
-        found = self._pages.config(proxy, what)
+        found = _meant(self._pages.config, proxy, what)
         if found is None:
             raise status.StatusError(404, "NotFound", f'proxy "{proxy}" is not connected')
         return reply(found)
@@ -140,9 +140,11 @@ class _Shown:
         kind, name = query.get("type", ""), query.get("name", "")
         if not kind or not name:
             raise status.bad_request("type and name of the resource are needed")
-        found = self._pages.why_resource(kind, name, query.get("proxy", ""))
+        proxy = query.get("proxy", "")
+        found = _meant(self._pages.why_resource, kind, name, proxy)
         if found is None:
-            raise status.StatusError(404, "NotFound", f'there is no {kind} "{name}"')
+            at = f' at proxy "{proxy}"' if proxy else ""
+            raise status.StatusError(404, "NotFound", f'there is no {kind} "{name}"{at}')
         return reply(found)
 
     async def delivered(self, request: web.Request) -> web.Response:
@@ -170,6 +172,18 @@ class _Shown:
             return await _stream(request, wake, page)
         finally:
             stop()
+
+
+def _meant(page: Callable[..., Any], *said: str) -> Any:
+    """A page of one proxy.
+
+    Raises:
+        StatusError: 404; it is not connected, or several are called so.
+    """
+    try:
+        return page(*said)
+    except LookupError as error:
+        raise status.StatusError(404, "NotFound", str(error)) from error
 
 
 def _why_not(pod: PodStatus | None, container: str) -> str:

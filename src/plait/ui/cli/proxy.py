@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common, output, proxies
 
 _EXAMPLES = """
 Examples: plait proxy gateway --labels istio=ingressgateway · plait proxy config routes web -o yaml
@@ -248,15 +248,19 @@ _PARTS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
 )
 @click.option("--name", help="Only resources whose name contains this.")
 def config(what: str, proxy: str | None, form: str, name: str | None) -> None:
-    """Show what a proxy is sent, by its id or workload name; the only one if there is one."""
+    """Show what a proxy is sent, by its workload, Pod or id; the only one if there is one."""
     api = common.client()
-    known = [one["id"] for one in api.ask("GET", "/plait/v1/proxies").body]
+    known = api.ask("GET", "/plait/v1/proxies").body
     if proxy is None and len(known) != 1:
-        said = f"name one of: {', '.join(known)}" if known else "no proxy is connected"
+        said = (
+            f"name one of: {', '.join(map(proxies.name, known))}"
+            if known
+            else "no proxy is connected"
+        )
         raise click.ClickException(said)
     from urllib.parse import quote
 
-    path = f"/plait/v1/proxies/{quote(proxy or known[0])}/config/{what}"
+    path = f"/plait/v1/proxies/{quote(proxy or known[0]['id'], safe='')}/config/{what}"
     page = api.ask("GET", path).body
     if name:
         page = {part: [one for one in found if name in _name(one)] for part, found in page.items()}

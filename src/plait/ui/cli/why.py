@@ -26,7 +26,7 @@ def command() -> None:
     type=click.Choice(["cluster", "endpoint", "listener", "route", "extension"]),
 )
 @click.argument("name")
-@click.option("--proxy", default="", help="Id or workload name; default: the first that has it.")
+@click.option("--proxy", default="", help="Workload, Pod or id; default: the first that has it.")
 @click.option("-o", "--output", "form", type=click.Choice(["tree", "json", "yaml"]), default="tree")
 def resource(type_name: str, name: str, proxy: str, form: str) -> None:
     """Show which objects and indexes a resource was made from, with file and revision.
