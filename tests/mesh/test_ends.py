@@ -142,6 +142,7 @@ def test_the_rule_of_the_caller_is_named_with_its_field(
     ("mode", "other", "problem"),
     [
         ("DISABLE", "STRICT", "refused: the port takes mutual TLS alone"),
+        ("SIMPLE", "STRICT", "refused: the port takes mutual TLS alone"),
         (
             "ISTIO_MUTUAL",
             "DISABLE",

@@ -62,7 +62,7 @@ def _group(group: ends.Group, locate: Locate) -> dict[str, Any]:
 
 def _problem(speaks: str, port: ends.Port) -> str:
     """What will not work though both ends are as somebody wrote; empty: it will."""
-    if speaks == ends.PLAIN and port.mode == Mode.STRICT.value:
+    if speaks in (ends.PLAIN, ends.TLS) and port.mode == Mode.STRICT.value:
         return "refused: the port takes mutual TLS alone"
     if speaks == ends.MUTUAL and port.mode == Mode.DISABLE.value:
         return "the proxy decrypts nothing: the application gets what comes"
