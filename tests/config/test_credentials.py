@@ -99,6 +99,7 @@ def test_roots_are_found_by_either_name():
         {"cert": b"of an orchestra", "key": b"of a piano"},
         {"ca.crt": b"not in PEM", "token": b"x"},
         {"tls.crt": CERTIFICATE, "tls.key": KEY, "ca.crt": ROOT},
+        {"tls.crt": CERTIFICATE, "tls.key": KEY, "ca.crt": b""},  # cert-manager's, without one
     ],
 )
 def test_what_may_be_something_else_is_no_mistake(values):
@@ -112,6 +113,9 @@ def test_what_is_a_certificate_beyond_doubt_must_be_good():
     assert list(credentials.flaws({"cert": CERTIFICATE, "key": b"x", "cacert": ROOT[:-60]})) == [
         Flaw("key", "is not a private key in PEM"),
         Flaw("cacert", "is not a certificate in PEM"),
+    ]
+    assert list(credentials.flaws({"tls.crt": CERTIFICATE, "tls.key": KEY, "ca.crt": b"x"})) == [
+        Flaw("ca.crt", "is not a certificate in PEM")
     ]
 
 

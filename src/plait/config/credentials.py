@@ -71,9 +71,10 @@ def roots(values: Mapping[str, bytes]) -> Roots | Flaw:
 def flaws(values: Mapping[str, bytes]) -> Iterator[Flaw]:
     """What is wrong with values that are certificates and keys beyond doubt.
 
-    ``tls.crt`` and ``tls.key`` always are, unless both are empty; other names are where one of
-    their values is in PEM.
+    ``tls.crt`` and ``tls.key`` always are, unless both are empty, and so is what is to be trusted
+    beside them; other names are where one of their values is in PEM.
     """
+    beside = any(values.get(name) for name in PAIRS[0])
     for names in PAIRS:
         texts = [values[name] for name in names if name in values]
         certain = any(texts) if names == PAIRS[0] else any(certificates.PEM in t for t in texts)
@@ -81,7 +82,8 @@ def flaws(values: Mapping[str, bytes]) -> Iterator[Flaw]:
             found := pair({n: values[n] for n in names if n in values}), Flaw
         ):
             yield found
-    if any(certificates.PEM in values.get(name, b"") for name in ROOTS):
+    trusted = [values.get(name, b"") for name in ROOTS]
+    if any(certificates.PEM in text for text in trusted) or (beside and any(trusted)):
         found_roots = roots(values)
         if isinstance(found_roots, Flaw):
             yield found_roots
