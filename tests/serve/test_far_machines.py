@@ -100,7 +100,7 @@ def test_a_machine_joins_with_a_token_and_is_served_as_what_it_is(far: Far):
 def test_the_api_knows_who_asks_by_a_token_and_our_own_user_by_the_socket(far: Far, tmp_path: Path):
     bundle = tmp_path / "roots.pem"
     bundle.write_text(far.root)
-    token = far.run("token", "api", "vera", "--role", "viewer").splitlines()[0]
+    token = far.run("token", "api", "vera", "--role", "editor", "-n", "demo").splitlines()[0]
     environment = dict(far.environment)
     far.environment["PLAIT_SERVER"] = f"https://{far.api}"
     far.environment["PLAIT_CERTIFICATE_AUTHORITY"] = str(bundle)

@@ -73,6 +73,16 @@ def test_a_token_lets_a_machine_join_once_and_its_certificate_is_shown(plane: Pl
         assert secret not in str(output)
 
 
+def test_whom_a_rotation_waits_for_is_named_as_elsewhere(plane: Plane):
+    asyncio.run(asked(plane.xds, {"Proxy": "sidecar~1~away.demo~x"}, token=token(plane)))
+    plane.run("ca", "rotate")
+    said = plane.run("ca", "status")
+    plane.run("ca", "rotate", "--abort")
+
+    assert "away.demo (is not connected" in said
+    assert "sidecar~" not in said
+
+
 def test_a_revoked_token_is_gone(plane: Plane):
     made = token(plane)
     identifier = made.removeprefix("plait-").partition(".")[0]

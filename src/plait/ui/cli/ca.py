@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common, output, proxies
 from plait.ui.cli.client import Client
 
 PATH = "/plait/v1/ca"
@@ -129,4 +129,5 @@ def _waits(page: dict[str, Any]) -> str:
 
 def _wait(one: dict[str, Any]) -> str:
     left = f", {output.age(max(0.0, one['left']))} more" if one["left"] is not None else ""
-    return f"{one['proxy']} ({one['reason']}{left})"
+    name = proxies.name({"id": one["proxy"], "address": ""})
+    return f"{name} ({one['reason']}{left})"

@@ -19,7 +19,7 @@ Example: plait token api ann --role editor --namespace demo --ttl 8h
 @click.command(epilog=_EXAMPLE)
 @click.argument("subject")
 @click.option("--role", type=click.Choice(["viewer", "editor", "admin"]), required=True)
-@click.option("--namespace", "namespaces", multiple=True, help="Where an editor may write.")
+@click.option("-n", "--namespace", "namespaces", multiple=True, help="Where an editor may write.")
 @click.option(
     "--ttl", default="24h", show_default=True, callback=common.duration, help="Good for so long."
 )

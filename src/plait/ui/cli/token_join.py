@@ -37,7 +37,7 @@ def create(namespace: str, service_account: str, ttl: int) -> None:
     "-o", "--output", "form", type=click.Choice(["table", "json", "yaml"]), default="table"
 )
 def listed(form: str) -> None:
-    """The tokens that have not expired, without their secrets."""
+    """The join tokens that have not expired, without their secrets."""
     page = common.client().ask("GET", PATH).body
     if form != "table":
         click.echo(output.data(page, form))
