@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.support.certifying import asked, refused
 from tests.support.issuing import Authority, names, plug, uri
@@ -45,6 +47,12 @@ def test_a_rotation_ends_with_another_root(plane: Plane):
     assert "1 of 3" in said
     assert said.endswith("no rotation\n")
     assert after[0][:16] in plane.run("ca", "status")
+
+
+def test_the_roots_are_printed_to_know_the_mesh_by(plane: Plane):
+    found = x509.load_pem_x509_certificates(plane.run("ca", "roots").encode())
+
+    assert [one.fingerprint(hashes.SHA256()).hex() for one in found] == roots(plane)
 
 
 def test_what_cannot_be_aborted_is_one_line(plane: Plane):

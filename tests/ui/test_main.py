@@ -63,6 +63,7 @@ def test_the_verbs_in_a_hurry_import_nothing_heavy():
         "proxy config",
         "why resource",
         "store recover",
+        "ca roots",
         "token api",
         "token revoke",
     ],

@@ -8,6 +8,7 @@ from typing import Final
 from cryptography import x509
 from msgspec import Struct
 
+from plait.base import pem
 from plait.serve.ca import authority
 from plait.serve.ca.ledger import Entry
 from plait.serve.ca.rotation import Phase
@@ -27,6 +28,7 @@ class Root(Struct, frozen=True, kw_only=True, rename="camel"):
         role: ``signing``, ``trusted``, or ``intermediate`` for one that signs and is no root.
         left: seconds until it expires; less than 0: it has.
         is_due: it is about to expire.
+        pem: the certificate itself, which is no secret.
     """
 
     fingerprint: str
@@ -36,6 +38,7 @@ class Root(Struct, frozen=True, kw_only=True, rename="camel"):
     not_after: float
     left: float
     is_due: bool
+    pem: str
 
 
 class Waiting(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -166,6 +169,7 @@ def _root(found: x509.Certificate, role: str, now: float) -> Root:
         not_after=ends,
         left=ends - now,
         is_due=ends - now < (ends - begins) * ALARM,
+        pem=pem.text(found),
     )
 
 

@@ -48,6 +48,14 @@ def status(form: str) -> None:
         raise SystemExit(1)
 
 
+@command.command(epilog="Example: plait ca roots > roots.pem")
+def roots() -> None:
+    """Print the roots in PEM, by which clients and other machines know the mesh."""
+    page = common.client().ask("GET", PATH).body
+    found = [root["pem"] for root in page["roots"] if root["role"] != "intermediate"]
+    click.echo("".join(found), nl=False)
+
+
 @command.command(epilog=_EXAMPLES)
 @click.option("--wait", is_flag=True, help="Return when it is over.")
 @click.option(
