@@ -176,7 +176,9 @@ def _shown(settings: Settings, store: Store, ca: CertificateAuthority) -> Shown 
     is_api = settings.api_tls and settings.api_cert is None
     if not (settings.xds_tls or settings.join or is_api):
         return None
-    return Shown(Serving(ca, store.clock), settings.xds_name, store.clock)
+    addresses = (*settings.xds_tls, *settings.join, *(settings.api if is_api else ()))
+    names = doors.names(settings.xds_name, addresses)
+    return Shown(Serving(ca, store.clock), names, store.clock)
 
 
 def _lock(settings: Settings, store: Store, shown: Shown | None) -> Lock | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from plait.base.clock import ManualClock, WallClock
 from plait.base.errors import SettingsError
@@ -55,6 +56,19 @@ async def outcome(address: str, shown: Any, claimed: Any) -> grpc.StatusCode | N
             return error.code()
         await until(lambda: client.ended.is_set() or client.versions.get(CLUSTER), "an answer")
         return client.error.code() if client.error else None
+
+
+def test_a_certificate_is_for_where_the_doors_are_and_what_the_operator_says():
+    addresses = ("10.0.0.1:15012", "[fd00::1]:15013", "0.0.0.0:15443", "plane:1", "unix:/api.sock")
+    with capture_logs() as logs:
+        found = doors.names((), addresses)
+        named = doors.names(("plane.example",), ("[::]:15012",))
+
+    assert found == ("10.0.0.1", "fd00::1", "plane")
+    assert named == ("plane.example",)
+    assert [(one["event"], one["addresses"]) for one in logs] == [
+        ("doors without a name", ["0.0.0.0"])
+    ]
 
 
 def test_a_member_is_served_as_what_its_certificate_says():

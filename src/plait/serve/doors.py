@@ -6,6 +6,7 @@ A Unix socket of our own user and loopback are open to who is on this machine, a
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -149,7 +150,28 @@ def see_plain(addresses: Sequence[str], *, insecure: bool) -> None:
         _log.warning("xds without authentication", addresses=open_)
 
 
+def names(given: Sequence[str], addresses: Sequence[str]) -> tuple[str, ...]:
+    """What certificates of the doors are for: what the operator says, and where they are.
+
+    Who reaches a door at every address of this machine does so by a name that nobody knows here.
+    """
+    hosts = [_host(one) for one in addresses if not one.startswith("unix:")]
+    if not given and (wide := [one for one in hosts if _is_everywhere(one)]):
+        _log.warning("doors without a name", addresses=wide, hint="give --xds-name")
+    return tuple(dict.fromkeys((*given, *(one for one in hosts if not _is_everywhere(one)))))
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def is_of_this_machine(address: str) -> bool:
     """Whether nobody on another machine reaches an address."""
-    host = address.rpartition(":")[0].strip("[]")
-    return address.startswith("unix:") or is_loopback(host)
+    return address.startswith("unix:") or is_loopback(_host(address))
