@@ -140,6 +140,35 @@ def test_an_envoy_that_cannot_start_ends_it_with_envoys_own_words(plane: Plane, 
     assert running.left == []
 
 
+def test_who_shares_memory_with_another_is_told_in_envoys_own_words(plane: Plane, tmp_path: Path):
+    with agent(plane, tmp_path) as running:
+        running.said("ready: ")
+        with agent(plane, tmp_path, "--base-id", running.base_id) as second:
+            code = second.process.wait(20)
+        running.ask(signal.SIGTERM)
+        running.process.wait(20)
+
+    assert code == 1
+    assert "see --base-id option" in second.log.read_text()
+
+
+def test_proxies_of_one_machine_are_apart_by_themselves(plane: Plane, tmp_path: Path):
+    logs = [tmp_path / f"n{base_id()}" for _ in range(2)]
+    running = []
+    try:
+        for log in logs:
+            own = (*PLAIT, "proxy", "gateway", "--xds", plane.xds, "--name", log.name)
+            with log.open("wb") as words:
+                running.append(subprocess.Popen(own, stdout=words, stderr=words, cwd=ROOT))
+        eventually(lambda: all("ready: " in log.read_text() for log in logs), 20)
+    finally:
+        for process in running:
+            process.terminate()
+        codes = [process.wait(20) for process in running]
+
+    assert codes == [0, 0]
+
+
 def test_envoys_words_go_to_the_file_that_was_named(plane: Plane, tmp_path: Path):
     words = tmp_path / "envoy.log"
     with agent(plane, tmp_path, "--log-file", str(words), "--log-level", "info") as running:

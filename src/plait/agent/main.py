@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from plait.base.processes import Command
 from plait.xds import bootstrap
 
 _TICK = 0.05  # seconds between two looks at Envoy
+_BASE_IDS = 100_000_000
 _TAIL = 2000  # characters of Envoy's log that are shown when it fails
 
 
@@ -35,7 +37,8 @@ class Options(Struct, frozen=True, kw_only=True):
     Attributes:
         settings: of its bootstrap; an empty admin address: a socket in the private directory.
         concurrency: worker threads; 0: one for each core.
-        base_id: keeps the shared memory of Envoys on one machine apart.
+        base_id: keeps the shared memory of Envoys on one machine apart; None: one that goes with
+            the proxy's id.
         drain_duration: seconds that connections of a removed listener, or of an Envoy that is
             replaced, are given.
         termination_drain_duration: seconds that open connections are given at the end.
@@ -46,7 +49,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     settings: bootstrap.Settings
     concurrency: int = 0
-    base_id: int = 0
+    base_id: int | None = None
     drain_duration: float = 45.0
     termination_drain_duration: float = 5.0
     log_level: str = "warning"
@@ -71,7 +74,14 @@ def run(options: Options, say: Callable[[str], None]) -> int:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         # Envoy leaves what it shares with a successor; there is none.
-        places.shared_memory(options.base_id).unlink(missing_ok=True)
+        places.shared_memory(_base_id(options)).unlink(missing_ok=True)
+
+
+def _base_id(options: Options) -> int:
+    """The same at each start: what a killed Envoy left is what its successor takes."""
+    if options.base_id is not None:
+        return options.base_id
+    return zlib.crc32(options.settings.proxy.id.encode()) % _BASE_IDS
 
 
 class _Proxy:
@@ -91,6 +101,7 @@ class _Proxy:
         self._config = directory / "envoy.json"
         self._config.write_text(json.dumps(bootstrap.bootstrap(settings)))
         self._log = options.log_file or directory / "envoy.log"
+        self._first_words = directory / "envoy.err"  # before it has opened its log
         self._admin = Admin(settings.admin)
         self._options = options
         self._say = say
@@ -172,7 +183,7 @@ class _Proxy:
         workers = ("--concurrency", str(options.concurrency)) if options.concurrency else ()
         # No --disable-hot-restart: a later Envoy may take over from this one.
         command = (
-            *("envoy", "-c", str(self._config), "--base-id", str(options.base_id)),
+            *("envoy", "-c", str(self._config), "--base-id", str(_base_id(options))),
             *("--log-path", str(self._log), "-l", options.log_level),
             *("--drain-time-s", str(round(options.drain_duration)), *workers),
         )
@@ -184,9 +195,9 @@ class _Proxy:
             is_bound=True,
         )
         quiet = subprocess.DEVNULL
-        with launched.launcher() as (launcher, request):
+        with launched.launcher() as (launcher, request), self._first_words.open("wb") as words:
             return subprocess.Popen(  # noqa: S603 - our own binary and flags
-                launcher, stdin=quiet, stdout=quiet, stderr=quiet, pass_fds=(request,)
+                launcher, stdin=quiet, stdout=quiet, stderr=words, pass_fds=(request,)
             )
 
     def _listening(self) -> tuple[str, ...]:
@@ -199,7 +210,8 @@ class _Proxy:
         code = self._process.returncode if self._process else 0
         life = self._life
         if life.phase is Phase.ENDED:
-            words = self._log.read_text(errors="replace")[-_TAIL:] if self._log.exists() else ""
+            found = (one for one in (self._first_words, self._log) if one.exists())
+            words = "".join(one.read_text(errors="replace")[-_TAIL:] for one in found)
             return f"error: Envoy did not start (exit code {code}):\n{words.strip()}"
         delay = (life.until or 0.0) - life.since
         return f"Envoy ended by itself (exit code {code}); starting it again in {delay:.1f} s"

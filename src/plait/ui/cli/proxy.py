@@ -80,7 +80,7 @@ def _options(function: Any) -> Any:
         click.option(
             "--health", default="", callback=_address, help="HOST:PORT for /healthz/ready."
         ),
-        click.option("--base-id", type=int, default=0, help="Keeps several Envoys apart."),
+        click.option("--base-id", type=int, help="Keeps Envoys apart; default: by the proxy's id."),
         click.option("--log-file", type=Path, help="Envoy's own words."),
         click.option("--log-level", default="warning", help="How much Envoy says."),
     )
