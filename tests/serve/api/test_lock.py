@@ -167,7 +167,13 @@ def test_plait_works_with_a_token_and_makes_some(tmp_path: Path):
             refused = await plait(token, "token", "api", "x", "--role", "admin")
             await plait(admin, "token", "revoke", identifier)
             revoked = await plait(token, "get", "vs", "-n", "demo")
+            other = tmp_path / "other.pem"
+            other.write_text(Authority().root())
+            strange = await plait(admin, "--certificate-authority", str(other), "get", "vs")
 
+        assert strange[0] == 1
+        assert "cannot be trusted: " in strange[1]
+        assert "plait ca roots > roots.pem" in strange[1]
         assert made[0] == 0, made
         assert (got[0], "reviews" in got[1]) == (0, True), got
         assert (refused[0], "cannot post path" in refused[1]) == (1, True), refused

@@ -18,6 +18,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+_NAMES_DIFFER = (62, 64)  # OpenSSL's codes: of a name, of an address
 _HERE = ("127.0.0.1", "localhost", "[::1]")  # nobody else reads what is said there
 PATIENCE = 30.0
 """Seconds that an answer may take where nothing else is said."""
@@ -201,6 +202,8 @@ class Client:
             )
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
+            if doubt := _doubt(error):
+                raise click.ClickException(f"{self.server} cannot be trusted: {doubt}") from error
             raise AwayError(
                 f"no control plane answers at {self.server} ({_reason(error)}). "
                 "Start one with: plait up DIRECTORY (again, if it was killed) or plait serve, "
@@ -239,6 +242,20 @@ def _tls(
             f"cannot read the certificates in {authority}: {error.strerror or error}"
         ) from error
     return http.client.HTTPSConnection(address, timeout=patience, context=context)
+
+
+def _doubt(error: Exception) -> str:
+    """Why a server that answers is not known to be ours, and what to do; empty: that is not so."""
+    import ssl  # whoever has such an error waited for it already
+
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return ""
+    if error.verify_code in _NAMES_DIFFER:
+        return f"{error.verify_message} Start it with --xds-name and the name that is used"
+    return (
+        f"{error.verify_message}. Where it runs, write its roots into a file, "
+        "plait ca roots > roots.pem, and give that with --certificate-authority"
+    )
 
 
 class _Request(NamedTuple):
