@@ -209,6 +209,27 @@ def test_unknown_fields_are_refused_told_or_ignored_as_asked(tmp_path: Path) -> 
     run(tmp_path, story)
 
 
+def test_a_strict_patch_answers_for_what_it_brings_alone(tmp_path: Path) -> None:
+    async def story(server: Api) -> None:
+        found = virtual_service("a")
+        found["spec"]["hostz"] = ["a"]
+        await server.request("POST", VIRTUAL_SERVICES, found)
+        path, merge = f"{VIRTUAL_SERVICES}/a?fieldValidation=Strict", "application/merge-patch+json"
+
+        async def patch(spec: dict[str, Any]) -> Any:
+            body = json.dumps({"spec": spec}).encode()
+            return await server.request("PATCH", path, body, **{"Content-Type": merge})
+
+        good, bad = await patch({"hosts": ["b"]}), await patch({"gatewayz": ["b"]})
+
+        assert (good.code, good.json["spec"]["hosts"]) == (200, ["b"])
+        assert '299 - "unknown field \\"spec.hostz\\""' in good.warnings
+        assert bad.code == 400
+        assert bad.json["message"].endswith('strict decoding error: unknown field "spec.gatewayz"')
+
+    run(tmp_path, story)
+
+
 def test_a_field_that_is_there_twice_is_named(tmp_path: Path) -> None:
     async def story(server: Api) -> None:
         body = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -138,9 +138,15 @@ def see_changeable(target: Target, value: dict[str, Any], old: Record | None) ->
 
 
 def admitted(
-    target: Target, value: dict[str, Any], options: Options, duplicates: Sequence[str]
+    target: Target,
+    value: dict[str, Any],
+    options: Options,
+    duplicates: Sequence[str],
+    known: Collection[str] = (),
 ) -> Admitted:
     """Decode and validate.
+
+    What is at the paths `known` was there before and is not of this request: a warning at most.
 
     Raises:
         StatusError: 400 for unknown and duplicate fields under Strict; 422 with every cause.
@@ -149,8 +155,8 @@ def admitted(
     if isinstance(change, Fault):
         raise status.bad_request(change.problem)
     strict = [f'duplicate field "{path}"' for path in duplicates]
-    loose = [p for p in change.problems if p.code in _CODES]
-    strict += [f'{_CODES[p.code]} "{p.path}"' for p in loose]
+    strict += _loose(change.problems, lambda path: path not in known)
+    kept = _loose(change.problems, lambda path: path in known)
     if strict and options.validation == "Strict":
         kind, version = target.kind.kind, target.version
         raise status.bad_request(
@@ -161,8 +167,13 @@ def admitted(
     errors = [problem for problem in rest if problem.severity is Severity.ERROR]
     if errors:
         raise status.invalid(target.kind, change.key.name, [_cause(p) for p in errors])
-    told = () if options.validation == "Ignore" else tuple(strict)
+    told = () if options.validation == "Ignore" else (*strict, *kept)
     return Admitted(change=change, warnings=(*told, *(str(problem) for problem in rest)))
+
+
+def _loose(problems: Sequence[Diagnostic], of: Callable[[str], bool]) -> list[str]:
+    """Unknown and duplicate fields at some paths, in Kubernetes' words."""
+    return [f'{_CODES[p.code]} "{p.path}"' for p in problems if p.code in _CODES and of(p.path)]
 
 
 def _cause(problem: Diagnostic) -> status.Cause:

@@ -72,7 +72,9 @@ async def change(backend: Backend, target: Target, request: web.Request) -> web.
     body = await bodies.read(request, bodies.PATCHES)
     asked = options(request)
     _see_patch(target, body, asked)
-    writer = Writer(backend=backend, target=target, options=asked, duplicates=body.duplicates)
+    writer = Writer(
+        backend=backend, target=target, options=asked, duplicates=body.duplicates, patches=True
+    )
     for attempt in range(_ATTEMPTS):
         old = backend.record(target.key)
         value = _patched(writer, body, old)

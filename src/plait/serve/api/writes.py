@@ -43,6 +43,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     target: Target
     options: Options
     duplicates: Sequence[str] = ()
+    patches: bool = False
 
     def entry(self, operation: str) -> ownership.Entry:
         """Who the fields that this request sets will belong to."""
@@ -71,7 +72,8 @@ class Writer(Struct, frozen=True, kw_only=True):
         admission.see_changeable(self.target, value, old)
         self._see_finalizers(value, old)
         name = value["metadata"]["name"]
-        admitted = admission.admitted(self.target, value, self.options, self.duplicates)
+        known = {one.path for one in old.problems} if old and self.patches else ()
+        admitted = admission.admitted(self.target, value, self.options, self.duplicates, known)
         change = structs.replace(admitted.change, document=self._with_status(value, old))
         warnings = (*admitted.warnings, *self._remarks(name, old, value))
         if self._is_released(value, old) and old is not None:
