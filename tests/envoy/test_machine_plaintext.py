@@ -53,6 +53,21 @@ def strict(world: Machine) -> str:
     return world.run("mtls", "strict", "--quiet", "2", seconds=60)
 
 
+def test_a_server_without_a_proxy_holds_back_strict_until_a_policy_says_it_is_none(world: Machine):
+    selector = {"selector": {"matchLabels": {"app": "outside"}}}
+    own = istio.document("PeerAuthentication", "outside", {**selector, "mtls": {"mode": "DISABLE"}})
+    world.apply(service("outside", http=9080))
+    eventually(lambda: "no proxy" in world.run("mtls"), 15, "it is told")
+    stopped = world.run("mtls", "strict", "--quiet", "1", ok=False)
+    world.apply({**own, "apiVersion": "security.istio.io/v1"})
+    passed = world.run("mtls", "strict", "--quiet", "1", "--dry-run", seconds=60)
+    world.run("delete", "service/outside")
+    world.run("delete", "peerauthentication/outside")
+
+    assert "nothing is changed:\n  default/outside-v1:9080\n" in stopped
+    assert "could be STRICT (dry run)" in passed
+
+
 def test_who_calls_in_plain_text_is_told_and_holds_back_strict(world: Machine):
     address = world.pod(app="reviews")["status"]["podIP"]
     get = f"traffic.get('{address}:9080', headers={{'Host': 'reviews'}})[0]"

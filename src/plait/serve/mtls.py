@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from plait.base import place as places
 from plait.base.place import Place, PlainCaller, PlainCallers
+from plait.base.query import Failed
 from plait.config.catalog import KINDS
 from plait.config.meta import Key
 from plait.config.store import Store
-from plait.mesh import ir, security
+from plait.mesh import ir, proxyless, security, visibility
 from plait.serve import named
 from plait.serve.session import Session
 
@@ -42,7 +43,8 @@ class Port(Struct, frozen=True, kw_only=True, rename="camel"):
         number: on the workload.
         protocol: as declared; empty: it is detected, or no host names the port.
         mode: what it takes; `policy`: what says so, empty: the default.
-        proxies: how many of the workload's proxies are connected.
+        proxies: how many of the workload's proxies are connected; 0: it has none, and takes plain
+            text alone.
         watched: seconds for which callers were seen without a gap; None: some proxy does not tell.
     """
 
@@ -65,7 +67,10 @@ class _Seen(Struct, frozen=True, kw_only=True):
 
 
 def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tuple[Port, ...]:
-    """Every port of workloads with an identity whose proxies are connected, by name and number."""
+    """Every port of workloads with an identity whose proxies are connected, by name and number.
+
+    After them those of servers that have no proxy.
+    """
     found: defaultdict[tuple[str, str], list[_Seen]] = defaultdict(list)
     for session in sessions:
         inbound = session.placement.inbound if session.placement else None
@@ -77,9 +82,8 @@ def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tupl
             _Seen(inbound=inbound, note=note)
         )
     names = _names(store)
-    return tuple(
-        port for which in sorted(found) for port in _ports(store, which, found[which], names)
-    )
+    guarded = (p for which in sorted(found) for p in _ports(store, which, found[which], names))
+    return (*guarded, *_proxyless(store, found))
 
 
 def _pod(node: str, namespace: str) -> Key:
@@ -119,6 +123,33 @@ def _ports(
             watched=watched,
             callers=_callers(names, [one for one in told if one.port == number], now),
         )
+
+
+def _proxyless(store: Store, known: Container[tuple[str, str]]) -> list[Port]:
+    """Ports of servers without a proxy; `known` are the workloads that have one."""
+    records = [one for table in visibility.OWNERS for one in store.records(table)]
+    tried = [store.engine.attempt(proxyless.ports, record.key) for record in records]
+    found = {
+        (one.namespace, one.workload, one.number): one
+        for ports in tried
+        if not isinstance(ports, Failed)
+        for one in ports
+        if (one.namespace, one.workload) not in known
+    }
+    return [
+        Port(
+            namespace=one.namespace,
+            workload=one.workload,
+            number=one.number,
+            protocol=one.protocol.value,
+            mode=one.asked.mode.value,
+            policy=str(one.asked.by or ""),
+            proxies=0,
+            watched=None,
+            callers=(),
+        )
+        for _, one in sorted(found.items())
+    ]
 
 
 def _callers(names: Mapping[str, str], told: list[PlainCaller], now: float) -> tuple[Caller, ...]:

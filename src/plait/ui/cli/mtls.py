@@ -36,7 +36,9 @@ def command(context: click.Context, namespace: str | None, form: str) -> None:
     if form != "table":
         click.echo(output.data(found, form))
     elif not found:
-        click.echo("no workload with an identity is connected")
+        click.echo(
+            f"no workload with an identity is connected{f' in {namespace}' if namespace else ''}"
+        )
     else:
         header = ["NAMESPACE", "WORKLOAD", "PORT", "PROTOCOL", "MODE", "POLICY", "PLAIN CALLERS"]
         click.echo(output.table(header, map(_row, found)))
@@ -57,10 +59,11 @@ def strict(namespace: str, quiet: int, dry_run: bool) -> None:
     """Ask every caller of a namespace for an identity: PERMISSIVE becomes STRICT.
 
     It stops, and changes nothing, if somebody called in plain text within the time given by
-    --quiet, or does while that time is waited for.
+    --quiet, or does while that time is waited for, or if a server of the namespace has no proxy.
     """
     api = common.client()
-    found = [one for one in _ports(api, namespace) if one["mode"] == "PERMISSIVE"]
+    _see_proxies(api, namespace)
+    found = _permissive(api, namespace)
     if not found:
         click.echo(f"no port of a connected workload in {namespace} is PERMISSIVE")
         return
@@ -70,13 +73,36 @@ def strict(namespace: str, quiet: int, dry_run: bool) -> None:
         return
     revision = _apply(api, namespace)
     waiting.until_delivered(api, revision, _DELIVERY)
-    left = [one for one in _ports(api, namespace) if one["mode"] != "STRICT"]
+    ports = _ports(api, namespace)
+    left = [one for one in ports if one["mode"] != "STRICT" and not _is_bare(one)]
     common.warn(f"{_name(one)} stays {one['mode']}: {one['policy']} says so" for one in left)
 
 
 def _ports(api: Client, namespace: str | None) -> list[dict[str, Any]]:
     page: list[dict[str, Any]] = api.ask("GET", PATH).body
     return [one for one in page if namespace in (None, one["namespace"])]
+
+
+def _permissive(api: Client, namespace: str) -> list[dict[str, Any]]:
+    """Ports of connected workloads that take both."""
+    ports = _ports(api, namespace)
+    return [one for one in ports if one["mode"] == "PERMISSIVE" and not _is_bare(one)]
+
+
+def _see_proxies(api: Client, namespace: str) -> None:
+    """See that whoever would be called by mutual TLS takes it.
+
+    Raises:
+        ClickException: somebody has no proxy.
+    """
+    bare = [one for one in _ports(api, namespace) if _is_bare(one) and one["mode"] == "PERMISSIVE"]
+    if bare:
+        lines = "\n".join(f"  {_name(one)}" for one in bare)
+        raise click.ClickException(
+            "servers without a proxy take plain text alone, and would be called by mutual TLS; "
+            f"nothing is changed:\n{lines}\n"
+            "Give them a proxy, or a PeerAuthentication that selects them with mode DISABLE"
+        )
 
 
 def _until_quiet(api: Client, namespace: str, quiet: int) -> None:
@@ -87,7 +113,7 @@ def _until_quiet(api: Client, namespace: str, quiet: int) -> None:
     """
     said = False
     while True:
-        found = [one for one in _ports(api, namespace) if one["mode"] == "PERMISSIVE"]
+        found = _permissive(api, namespace)
         if plain := [one for one in found if any(c["ago"] < quiet for c in one["callers"])]:
             lines = "\n".join(f"  {_name(one)}: {_callers(one)}" for one in plain)
             raise click.ClickException(
@@ -144,7 +170,13 @@ def _row(one: dict[str, Any]) -> list[Any]:
     ]
 
 
+def _is_bare(one: dict[str, Any]) -> bool:
+    return not one["proxies"]
+
+
 def _callers(one: dict[str, Any]) -> str:
+    if _is_bare(one):
+        return "no proxy: it takes plain text alone"
     if one["callers"]:
         return ", ".join(
             f"{caller['name'] or caller['address']} since {output.age(caller['since'])}, "
