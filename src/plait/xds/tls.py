@@ -13,6 +13,7 @@ SDS_CLUSTER: Final = "sds-grpc"
 
 SOCKET: Final = "envoy.transport_sockets.tls"
 _RAW: Final = "envoy.transport_sockets.raw_buffer"
+_FILE_PATIENCE: Final = 2  # seconds
 _V3, _GRPC = 2, 2
 _DNS, _URI = 2, 3  # SubjectAltNameMatcher.SanType
 _TRUST_ALL: Final = 1  # CertificateValidationContext.ACCEPT_UNTRUSTED
@@ -106,11 +107,13 @@ def _ask(config: Any, secret: tls.Secret) -> None:
     config.name = secret.name
     source = config.sds_config
     source.resource_api_version = _V3
-    if secret in (tls.IDENTITY, tls.ROOTS):  # Envoy waits for what everything needs, as in Istio;
-        source.initial_fetch_timeout.CopyFrom(protos.duration(0))  # for others 15 s, then fails
-    if secret.source is tls.Source.PLANE:
+    if secret.source is tls.Source.PLANE:  # Envoy waits 15 s, then goes on without
         source.ads.SetInParent()
         return
+    # It waits for what everything needs, as in Istio; a file that is not there holds up all other
+    # changes meanwhile, and the agent answers at once for one that is.
+    patience = 0 if secret in (tls.IDENTITY, tls.ROOTS) else _FILE_PATIENCE
+    source.initial_fetch_timeout.CopyFrom(protos.duration(patience))
     asked = source.api_config_source
     asked.api_type = _GRPC
     asked.transport_api_version = _V3
