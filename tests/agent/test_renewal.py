@@ -106,7 +106,8 @@ def test_where_the_trust_domain_is_known_the_identity_is_asked_for_by_name(tmp_p
             names = x509.load_pem_x509_csr(asked.csr.encode()).extensions
             [name] = names.get_extension_for_class(x509.SubjectAlternativeName).value
 
-            assert (asked.metadata, asked.seconds) == ({"ImpersonatedIdentity": DEMO}, 77)
+            wanted = {"ImpersonatedIdentity": DEMO, "Account": "/ns/demo/sa/web"}
+            assert (asked.metadata, asked.seconds) == (wanted, 77)
             assert name.value == DEMO
 
     run(story)

@@ -158,6 +158,7 @@ class Renewal:
         claim, key = self._claim, identities.new_key()
         about = {
             certificates.IDENTITY: claim.identity,
+            certificates.ACCOUNT: "" if claim.pod else claim.account,
             certificates.POD: claim.pod,
             certificates.PROXY: claim.proxy,
         }

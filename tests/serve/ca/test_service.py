@@ -100,6 +100,22 @@ def test_a_token_that_is_not_known_gives_nothing(tmp_path: Path, token: str):
     played(story)
 
 
+def test_a_join_token_is_not_used_up_by_who_expects_another_identity(tmp_path: Path):
+    async def story() -> None:
+        async with certifying(tmp_path) as office:
+            token = await made(office)
+            other = {certificates.ACCOUNT: "/ns/demo/sa/admin"}
+            code, words = await refused(asked(office.tcp, other, token=token))
+            mine = {certificates.ACCOUNT: "/ns/demo/sa/billing"}
+            chain = await asked(office.tcp, mine, token=token)
+
+        assert code == "PERMISSION_DENIED"
+        assert words.endswith(f'is of "{DEMO}/billing", and not of "/ns/demo/sa/admin"')
+        assert names(chain[0]) == [uri(f"{DEMO}/billing")]
+
+    played(story)
+
+
 def test_a_join_token_gives_its_identity_once(tmp_path: Path):
     async def story() -> None:
         async with certifying(tmp_path) as office:

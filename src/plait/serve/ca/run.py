@@ -140,8 +140,9 @@ class CertificateAuthority:
         """The chain for a request; see `service.Desk`."""
         identity = await self._attestor.attest(evidence)
         wanted = request.metadata.get(certificates.IDENTITY) or identity
-        if wanted != identity:
-            told = wanted[:_LONGEST]
+        account = request.metadata.get(certificates.ACCOUNT, "")
+        if wanted != identity or not identity.endswith(account):
+            told = (account if wanted == identity else wanted)[:_LONGEST]
             raise RefusedError(f'the credential is of "{identity}", and not of "{told}"')
         proxy = request.metadata.get(certificates.PROXY, "")[:_LONGEST]
         if isinstance(evidence, TrustedAgent):
