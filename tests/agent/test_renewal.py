@@ -263,6 +263,27 @@ def test_a_token_is_shown_once_over_tls_and_the_certificate_it_gave_from_then_on
     run(story)
 
 
+def test_a_control_plane_under_other_roots_is_not_shown_the_token(tmp_path: Path):
+    async def story() -> None:
+        (token := tmp_path / "token").write_text("canary-token")
+        signing, join = Signing(), f"localhost:{free_port()}"
+        claim = Claim(
+            namespace="demo",
+            service_account="web",
+            token=token,
+            join=join,
+            roots=Authority().root,
+        )
+        with capture_logs() as logs:
+            async with signing.at(join, tls="server"), kept(tmp_path, claim) as found:
+                await found.until(lambda: logs)
+
+        assert "not known by the roots given: plait ca roots" in logs[0]["error"]
+        assert signing.credentials == []
+
+    run(story)
+
+
 def test_without_a_token_or_a_certificate_nobody_is_asked(tmp_path: Path):
     async def story() -> None:
         claim = Claim(namespace="demo", service_account="web", roots=Authority().root)

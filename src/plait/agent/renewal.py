@@ -27,6 +27,8 @@ from plait.base.clock import Clock
 from plait.xds import certificates, keys
 from plait.xds.wire import Malformed
 
+_UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "BAD_SIGNATURE")
+"""What OpenSSL calls a certificate under other roots; the latter, if those have the same name."""
 _log = structlog.get_logger(__name__)
 _LONGEST: Final = 200  # characters of a reason
 _TOKEN: Final = re.compile(rb"[!-~]+")  # what a header may hold, and no blanks
@@ -146,7 +148,7 @@ class Renewal:
         try:
             found = await self._asked()
         except grpc.aio.AioRpcError as error:
-            self._fail(f"{error.code().name}: {error.details()}")
+            self._fail(_told(error))
         except (UnfitError, Malformed, OSError) as error:
             self._fail(str(error))
         else:
@@ -229,6 +231,13 @@ class Renewal:
 def _shown(chain: tuple[str, ...]) -> tuple[str, ...]:
     """What is shown to others: they know the root, or do not trust it."""
     return chain[:-1] if len(chain) > 1 else chain
+
+
+def _told(error: grpc.aio.AioRpcError) -> str:
+    details = error.details() or ""
+    if any(word in details for word in _UNTRUSTED):
+        return "the control plane is not known by the roots given: plait ca roots prints its own"
+    return f"{error.code().name}: {details}"
 
 
 def _luck() -> float:

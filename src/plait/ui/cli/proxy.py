@@ -130,12 +130,22 @@ def sidecar(**flags: Any) -> None:
     _run(role="sidecar", **flags)
 
 
-def _run(**flags: Any) -> None:
+def _quiet_agent() -> Any:
+    """What runs an Envoy, which brings gRPC along."""
+    from plait import settings
+
+    settings.quiet_grpc()
     from plait.agent import main as agent
+
+    return agent
+
+
+def _run(**flags: Any) -> None:
     from plait.base import processes
     from plait.base.errors import PlaitError
     from plait.xds import bootstrap
 
+    agent = _quiet_agent()
     role = bootstrap.Role(flags["role"])
     name = flags["name"] or ("gateway" if flags["role"] == "router" else "sidecar")
     socket = flags["admin_socket"]
