@@ -99,3 +99,11 @@ def test_who_is_given_an_identity_says_so_and_knows_where_secrets_are(tmp_path: 
     names = [one["name"] for one in with_one["static_resources"]["clusters"]]
     assert names == ["xds-grpc", "sds-grpc"]
     validate(with_one, tmp_path)
+
+
+def test_who_was_sent_nothing_for_long_comes_back_within_seconds():
+    made = bootstrap(Settings(proxy=PROXY, xds="unix:/run/xds.sock"))
+
+    (service,) = made["dynamic_resources"]["ads_config"]["grpc_services"]
+    back_off = service["envoy_grpc"]["retry_policy"]["retry_back_off"]
+    assert back_off == {"base_interval": "0.500s", "max_interval": "2s"}

@@ -172,6 +172,16 @@ def _address(written: str, *, mode: int = 0) -> dict[str, Any]:
     return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
 
 
+_COMING_BACK = {
+    "retry_policy": {"retry_back_off": {"base_interval": "0.500s", "max_interval": "2s"}}
+}
+"""How soon Envoy begins a stream anew.
+
+It begins with the least only after it was sent something, and who holds all is sent nothing: with
+its own limit of 30 s a proxy of a quiet mesh is away for so long after a few restarts.
+"""
+
+
 def _dynamic() -> dict[str, Any]:
     source = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
     return {
@@ -179,7 +189,7 @@ def _dynamic() -> dict[str, Any]:
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+            "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER, **_COMING_BACK}}],
         },
         "lds_config": source,
         "cds_config": source,
