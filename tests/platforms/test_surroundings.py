@@ -95,11 +95,11 @@ def test_what_cannot_run_here_is_said(asked, expected):
     assert expected in surroundings.problems(asked)[0]
 
 
-def test_a_pod_with_a_sidecar_asks_the_agent_for_names():
+def test_a_pod_with_a_sidecar_asks_the_agent_for_names_and_soon_again():
     assert surroundings.resolv_conf(pod(proxy=True)) == (
         "nameserver 10.96.0.10\n"
         "search demo.svc.cluster.local svc.cluster.local cluster.local\n"
-        "options ndots:5\n"
+        "options ndots:5 timeout:1 attempts:5\n"
     )
 
 

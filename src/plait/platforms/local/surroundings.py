@@ -148,7 +148,8 @@ def resolv_conf(pod: Object[Pod]) -> str:
     answered = injection.proxy(pod) is Proxy.SIDECAR
     servers = [RESOLVER] if answered else ["127.0.0.1"]
     searches = [f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN]
-    options = {"ndots": "5"}
+    # What the agent was asked as it died is asked again by its successor's time, not 5 s later.
+    options = {"ndots": "5", **({"timeout": "1", "attempts": "5"} if answered else {})}
     if config is not None:
         servers, searches = [*servers, *config.nameservers], [*searches, *config.searches]
         options |= {one.name: one.value or "" for one in config.options}
