@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from plait.serve import named
 from plait.serve.session import Session
 
 _POD = KINDS["Pod"]
+_Names = Mapping[str, Sequence[tuple[float, str]]]
 
 
 class Caller(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -100,7 +101,7 @@ def _note(place: Place, pod: Key) -> PlainCallers | None:
 
 
 def _ports(
-    store: Store, which: tuple[str, str], seen: list[_Seen], names: Mapping[str, str]
+    store: Store, which: tuple[str, str], seen: list[_Seen], names: _Names
 ) -> Iterator[Port]:
     """The ports of one workload; `which` is its namespace and name."""
     namespace, workload = which
@@ -152,28 +153,36 @@ def _proxyless(store: Store, known: Container[tuple[str, str]]) -> list[Port]:
     ]
 
 
-def _callers(names: Mapping[str, str], told: list[PlainCaller], now: float) -> tuple[Caller, ...]:
+def _callers(names: _Names, told: list[PlainCaller], now: float) -> tuple[Caller, ...]:
     """The callers of all replicas together, the latest first."""
     together: dict[str, list[PlainCaller]] = {}
     for one in told:
         together.setdefault(one.address, []).append(one)
-    found = [
-        Caller(
-            address=address,
-            name=names.get(address, ""),
-            since=now - min(one.first for one in group),
-            ago=now - max(one.last for one in group),
-            calls=sum(one.calls for one in group),
+    found = []
+    for address, group in together.items():
+        last = max(one.last for one in group)
+        found.append(
+            Caller(
+                address=address,
+                name=_name(names.get(address, ()), last),
+                since=now - min(one.first for one in group),
+                ago=now - last,
+                calls=sum(one.calls for one in group),
+            )
         )
-        for address, group in together.items()
-    ]
     return tuple(sorted(found, key=lambda one: (one.ago, one.address)))
 
 
-def _names(store: Store) -> dict[str, str]:
-    """Pods by address."""
-    found = {}
+def _name(pods: Sequence[tuple[float, str]], last: float) -> str:
+    """The newest of an address that was there at the last call: addresses are used again."""
+    return next((name for created, name in sorted(pods, reverse=True) if created <= last), "")
+
+
+def _names(store: Store) -> _Names:
+    """Pods by address, each with the time at which it was made."""
+    found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
     for record in store.records(_POD.table):
-        if record.object is not None and record.object.spec.status is not None:
-            found[record.object.spec.status.pod_ip] = record.key.path
+        pod = record.object
+        if pod is not None and pod.spec.status is not None:
+            found[pod.spec.status.pod_ip].append((pod.created, record.key.path))
     return found
