@@ -72,8 +72,10 @@ def test_a_root_that_is_about_to_expire_is_alarmed(tmp_path: Path, years: float,
 
 
 def test_a_certificate_that_is_not_renewed_is_due_and_then_expired(tmp_path: Path):
+    node = "sidecar~10.0.0.1~here.demo~demo.svc.cluster.local"
+
     async def story(ca: CertificateAuthority, clock: ManualClock) -> None:
-        ca.ledger.add(entry(ca, "here", DAY))
+        ca.ledger.add(entry(ca, node, DAY))
         ca.ledger.add(entry(ca, "away", DAY))
         states = []
         for hours in (0, 15, 2, 8):
@@ -83,10 +85,10 @@ def test_a_certificate_that_is_not_renewed_is_due_and_then_expired(tmp_path: Pat
             assert (here.connected, away.connected) == (True, False)
 
         assert states == [("OK", 0), ("OK", 0), ("DUE", 1), ("EXPIRED", 1)]
-        assert "here has expired" in overview.alarms(ca)[0]
+        assert " here.demo has expired" in overview.alarms(ca)[0]
         assert "away" not in overview.alarms(ca)[0]
 
-    told(tmp_path, story, "here")
+    told(tmp_path, story, node)
 
 
 def test_who_is_waited_for_is_shown(tmp_path: Path):

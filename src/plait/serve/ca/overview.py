@@ -145,9 +145,14 @@ def _alarms_of_roots(ca: CertificateAuthority) -> Iterator[str]:
 def _alarms_of_proxies(ca: CertificateAuthority) -> Iterator[str]:
     late = [one for one in certificates(ca) if one.connected and one.state != "OK"]
     if late:
-        named = ", ".join(f"{one.proxy} {_ends(one.left)}" for one in late[:_NAMED])
+        named = ", ".join(f"{_name(one.proxy)} {_ends(one.left)}" for one in late[:_NAMED])
         more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
         yield f"certificates that are not renewed: {named}{more}; see: plait cert"
+
+
+def _name(proxy: str) -> str:
+    """What people call a proxy: ``name.namespace`` of its workload, where its node id says it."""
+    return (*proxy.split("~"), "", "")[2] or proxy
 
 
 def _roots(ca: CertificateAuthority, now: float) -> Iterator[Root]:
