@@ -47,7 +47,7 @@ def by_port(q: Query, view: ir.View) -> Mapping[int, tuple[Called, ...]]:
     if view.scope is None:
         audience = q(visibility.audience, view.namespace)
         return q(exported_by_port, audience, view.addressing)
-    patterns = _own_port_patterns(q, view.scope)
+    patterns = _own_port_patterns(q, view.scope, view.namespace)
     called = [one for one in q(visibility.visible, view) if _is_shown(patterns, one)]
     return _by_port(q, called, view.addressing)
 
@@ -57,12 +57,12 @@ def called_host(q: Query, view: ir.View, name: str) -> ir.HostId | None:
     found = q(visibility.visible_host, view, name)
     if found is None or view.scope is None:
         return found
-    return found if _is_shown(_own_port_patterns(q, view.scope), found) else None
+    return found if _is_shown(_own_port_patterns(q, view.scope, view.namespace), found) else None
 
 
-def _own_port_patterns(q: Query, scope: Key) -> tuple[scopes.Pattern, ...]:
+def _own_port_patterns(q: Query, scope: Key, namespace: str) -> tuple[scopes.Pattern, ...]:
     """The hosts that listeners without a port show; all that are visible where no other is."""
-    listeners = q(scopes.egress, scope)
+    listeners = q(scopes.egress, scope, namespace)
     if all(listener.port is None for listener in listeners):
         return scopes.EVERYTHING.hosts
     return tuple(pattern for one in listeners if one.port is None for pattern in one.hosts)

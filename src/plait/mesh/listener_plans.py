@@ -192,7 +192,7 @@ def bound_plans(q: Query, view: ir.View, number: int) -> tuple[Plan, ...]:
 def explicit_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
     """Egress listeners that a Sidecar gives a port, in its order."""
     found = []
-    for listener in q(scopes.egress, view.scope):
+    for listener in q(scopes.egress, view.scope, view.namespace):
         if listener.port is None:
             continue
         name = scopes.listener_name(listener, view.interception)

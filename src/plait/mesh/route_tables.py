@@ -124,7 +124,7 @@ def explicit_table(q: Query, view: ir.View, name: str) -> Table | None:
     ``host`` alone means the listener's own port, else 80, else the host's first: so callers that
     use the listener as their HTTP proxy reach every port.
     """
-    for listener in q(scopes.egress, view.scope):
+    for listener in q(scopes.egress, view.scope, view.namespace):
         if listener.port is None or scopes.listener_name(listener, view.interception) != name:
             continue
         hosts = [one for one in q(calls.through, view, listener.hosts) if one.is_routed]

@@ -47,8 +47,11 @@ def exported_by_default(q: Query, table: str) -> tuple[str, ...]:
     return settings.default_service_export_to
 
 
-def egress(q: Query, scope: Key | None) -> tuple[Egress, ...]:
-    """The egress listeners of a Sidecar; without one, or none in it: everything exported."""
+def egress(q: Query, scope: Key | None, namespace: str) -> tuple[Egress, ...]:
+    """The egress listeners of a Sidecar; without one, or none in it: everything exported.
+
+    ``.`` is the `namespace` of the proxies: the default of the mesh stands in another one.
+    """
     found: Object[kinds.Sidecar] | None = q.row("Sidecar", scope) if scope else None
     if found is None or not found.spec.egress:
         return (EVERYTHING,)
@@ -57,7 +60,7 @@ def egress(q: Query, scope: Key | None) -> tuple[Egress, ...]:
             port=written.port,
             bind=written.bind,
             captured=written.capture_mode is not kinds.CaptureMode.NONE,
-            hosts=tuple(_pattern(host, found.key.namespace) for host in written.hosts),
+            hosts=tuple(_pattern(host, namespace) for host in written.hosts),
         )
         for written in found.spec.egress
     )
@@ -68,11 +71,13 @@ def _pattern(written: str, namespace: str) -> Pattern:
     return (namespace if space in (".", "") else space, host)
 
 
-def imports(q: Query, scope: Key, namespace: str, hosts: tuple[str, ...]) -> bool:
-    """Whether a Sidecar imports an object of `namespace` for any of `hosts`."""
-    return any(
-        admits(listener.hosts, namespace, host) for listener in q(egress, scope) for host in hosts
-    )
+def imports(q: Query, scope: Key, client: str, namespace: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a Sidecar imports, for proxies of `client`, an object of `namespace` for `hosts`.
+
+    One of the hosts is enough.
+    """
+    patterns = [listener.hosts for listener in q(egress, scope, client)]
+    return any(admits(one, namespace, host) for one in patterns for host in hosts)
 
 
 def admits(patterns: tuple[Pattern, ...], namespace: str, host: str) -> bool:

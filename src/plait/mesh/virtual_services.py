@@ -108,7 +108,7 @@ def seen(q: Query, key: Key, namespace: str, scope: Key | None) -> bool:
     found = q(rule, key)
     if found is None or not ({"*", namespace} & set(found.exports)):
         return False
-    return scope is None or q(scopes.imports, scope, key.namespace, found.hosts)
+    return scope is None or q(scopes.imports, scope, namespace, key.namespace, found.hosts)
 
 
 def chosen(q: Query, view: ir.View, host: str) -> Key | None:

@@ -127,7 +127,7 @@ def scoped(q: Query, namespace: str, scope: Key) -> tuple[ir.HostId, ...]:
     Besides those its egress hosts name, the destinations of the VirtualServices that it imports
     (Istio's rule: a route that is seen must lead somewhere).
     """
-    patterns = q(_patterns, scope)
+    patterns = q(_patterns, scope, namespace)
     routed = frozenset(q(_routed, namespace, scope))
     found = [one for space, host in patterns for one in _candidates(q, namespace, space, host)]
     found += [one for name in sorted(routed) for one in q(definitions_of, name)]
@@ -152,8 +152,8 @@ def _candidates(q: Query, own: str, space: str, host: str) -> Iterable[Definitio
     return everywhere + definitions(q, "export", own)
 
 
-def _patterns(q: Query, scope: Key) -> tuple[scopes.Pattern, ...]:
-    return tuple(pattern for one in q(scopes.egress, scope) for pattern in one.hosts)
+def _patterns(q: Query, scope: Key, namespace: str) -> tuple[scopes.Pattern, ...]:
+    return tuple(pattern for one in q(scopes.egress, scope, namespace) for pattern in one.hosts)
 
 
 def _routed(q: Query, namespace: str, scope: Key) -> tuple[str, ...]:
@@ -188,6 +188,6 @@ def visible_host(q: Query, view: ir.View, name: str) -> ir.HostId | None:
     """
     found = [one for one in q(definitions_of, name) if is_exported(one, view.namespace)]
     if found and view.scope is not None and name not in q(_routed, view.namespace, view.scope):
-        patterns = q(_patterns, view.scope)
+        patterns = q(_patterns, view.scope, view.namespace)
         found = [one for one in found if scopes.admits(patterns, one.key.namespace, name)]
     return ir.HostId(name, tuple(one.key for one in found)) if found else None
