@@ -55,6 +55,28 @@ def test_a_host_of_another_namespace_is_not_served_where_the_gateway_names_one()
     assert served(Mesh(edge(http("other/*")), *rules)) == ["t.test", "*"]
 
 
+def test_a_rule_is_served_by_the_proxies_that_it_is_exported_to():
+    mine = reply("mine", "m.test") + "  exportTo: ['.']\n"
+    open_ = reply("open", "o.test") + "  exportTo: [istio-system]\n"
+    mesh = Mesh(edge(http("*")), mine, open_)
+
+    assert served(mesh) == ["o.test", "*"]
+    beside = mesh.engine.get(
+        route_tables.table, mesh.view(**{**gateway(), "namespace": "demo"}), "http.80"
+    )
+    assert beside is not None
+    assert [entry.host for entry in beside.entries] == ["m.test", ""]
+
+
+def test_a_rule_that_is_kept_from_the_proxies_of_its_gateway_says_so():
+    mine = reply("mine", "m.test", "istio-system/edge") + "  exportTo: ['.']\n"
+    mesh = Mesh(edge(http("*"), namespace="istio-system"), mine)
+
+    found = mesh.notes(checks.virtual_service, key("VirtualService", "mine"))
+
+    assert found == ["PLT2008 VirtualService demo/mine spec.exportTo"]
+
+
 def test_servers_of_several_gateways_on_one_port_are_one_listener():
     mesh = Mesh(
         edge(http("a.test")),

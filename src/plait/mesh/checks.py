@@ -60,14 +60,21 @@ def gateway(q: Query, key: Key) -> tuple[str, ...]:
     if found is None:
         return ()
     labels = tuple(sorted(found.spec.selector.items()))
-    pods = _gateway_pods(q)
-    spaces = {pod.namespace for pod in pods if virtual_services.selects(labels, q(_labels, pod))}
     plans: dict[str, None] = {}
-    for space in sorted(spaces) or [key.namespace]:
+    for space in q(_proxied, key):
         identity = ir.Identity(role=ir.Role.GATEWAY, namespace=space, labels=labels, certified=True)
         view = q(placement.placement, identity).view
         plans |= dict.fromkeys(plan.name for plan in q(listener_plans.plans, view))
     return tuple(plans)
+
+
+def _proxied(q: Query, key: Key) -> tuple[str, ...]:
+    """The namespaces of the Pods that a Gateway selects; without any, its own."""
+    found: Object[gateway_kinds.Gateway] | None = q.row("Gateway", key)
+    labels = tuple(found.spec.selector.items()) if found else ()
+    pods = _gateway_pods(q)
+    spaces = {pod.namespace for pod in pods if virtual_services.selects(labels, q(_labels, pod))}
+    return tuple(sorted(spaces)) or (key.namespace,)
 
 
 def _gateway_pods(q: Query) -> tuple[Key, ...]:
@@ -220,6 +227,10 @@ def _at_gateways(q: Query, rule: virtual_services.Rule) -> Iterator[Context]:
         if q.row("Gateway", key) is None:
             q.report(_unknown_gateway(rule.key, i, name))
             continue
+        spaces = q(_proxied, key)
+        if not any(q(virtual_services.seen, rule.key, one, None) for one in spaces):
+            q.report(_kept_from(rule.key, name, spaces))
+            continue
         known.append(name)
         view = ir.View(ir.Role.GATEWAY, space, selected=(ir.Selected(key),))
         for server in q(gateways.servers, key):
@@ -259,6 +270,17 @@ def _only_at_gateways(key: Key) -> Diagnostic:
         path="spec.tls",
         message="these routes are in force at gateways only, not in the mesh yet",
         hint="do not rely on them there",
+    )
+
+
+def _kept_from(key: Key, name: str, spaces: tuple[str, ...]) -> Diagnostic:
+    return Diagnostic(
+        code="PLT2008",
+        severity=Severity.WARNING,
+        subject=key,
+        path="spec.exportTo",
+        message=f"not served at {name}: it is not exported to its proxies",
+        hint=f"Add their namespace: {', '.join(spaces)}",
     )
 
 

@@ -133,7 +133,7 @@ def table(q: Query, view: ir.View, name: str) -> Table | None:
     rules: defaultdict[str, dict[Key, set[str]]] = defaultdict(dict)
     redirects: set[str] = set()
     for server in http:
-        for key in q(virtual_services.bound, path(server.gateway)):
+        for key in q(virtual_services.served, path(server.gateway), view.namespace):
             for host in q(meeting, server.hosts, key):
                 rules[host].setdefault(key, set()).add(path(server.gateway))
                 redirects |= {host} if server.redirect else set()
@@ -194,7 +194,7 @@ def narrower(found: virtual_services.Rule, hosts: tuple[tuple[str, str], ...]) -
 def streams(q: Query, view: ir.View, server: Served) -> tuple[Key, ...]:
     """VirtualServices with routes of connections for a server, older first."""
     found = []
-    for key in q(virtual_services.bound, path(server.gateway)):
+    for key in q(virtual_services.served, path(server.gateway), view.namespace):
         rule = q(virtual_services.rule, key)
         fits = rule is not None and (rule.passed_on if server.passes_on else rule.streams)
         if rule is not None and fits and narrower(rule, server.hosts):

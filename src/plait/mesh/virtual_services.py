@@ -93,6 +93,11 @@ def candidates(q: Query, host: str) -> tuple[Key, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def served(q: Query, gateway: str, namespace: str) -> tuple[Key, ...]:
+    """VirtualServices bound to `gateway` that its proxies in `namespace` know of, older first."""
+    return tuple(key for key in q(bound, gateway) if q(seen, key, namespace, None))
+
+
 def bound(q: Query, gateway: str) -> tuple[Key, ...]:
     """VirtualServices bound to `gateway` (``mesh`` or ``namespace/name``), older first."""
     rules = [rule_ for key in q.keys(TABLE, "gateway", gateway) if (rule_ := q(rule, key))]
