@@ -151,3 +151,12 @@ def test_servers_that_are_named_as_not_enforced_are_not_served(protocol: str, mo
     mesh = Mesh(edge(f"[{{port: {port}, hosts: ['*'], {tls}}}]"))
 
     assert mesh.engine.get(gateways.servers, key("Gateway", "edge")) == ()
+
+
+def test_a_server_takes_no_port_of_the_proxy_itself():
+    mesh = Mesh(edge(http("*", port=15021)), reply("one", "a.test"))
+
+    assert names(mesh) == []
+    assert mesh.notes(checks.gateway, key("Gateway", "edge")) == [
+        "PLT3001 Gateway demo/edge spec.servers[0].port"
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plait.mesh import inbound_listeners, ir, listener_plans, listeners
+from plait.mesh import checks, inbound_listeners, ir, listener_plans, listeners
 from tests.support.mesh import Mesh, key, service, stamp, virtual_service
 
 SIDECAR = """
@@ -144,6 +144,31 @@ def test_a_call_to_the_capture_port_itself_goes_nowhere():
 
     assert trap.match.port == 15001
     assert clusters(trap) == ["BlackHoleCluster"]
+
+
+@pytest.mark.parametrize("number", [15001, 15006, 15021, 15090])
+def test_a_host_takes_no_port_of_the_proxy_itself(number: int):
+    mesh = Mesh(service("a", f"http:{number}"), entry("b", "TCP", port=number, created=1))
+
+    assert set(outbound(mesh)) == {"virtualOutbound"}
+    assert mesh.notes(checks.host, key("Service", "a")) == ["PLT3001 Service demo/a"]
+    assert mesh.notes(checks.host, key("ServiceEntry", "b")) == ["PLT3001 ServiceEntry demo/b"]
+
+
+def test_bytes_with_an_address_of_their_own_may_have_any_port():
+    mesh = Mesh(service("db", "tcp:15001", ip="10.0.0.9"))
+
+    assert set(outbound(mesh)) == {"10.0.0.9_15001", "virtualOutbound"}
+    assert mesh.notes(checks.host, key("Service", "db")) == []
+
+
+def test_a_workload_that_serves_on_the_capture_port_has_no_chain_that_leads_round():
+    mesh = Mesh(service("a", "http:15006"))
+
+    found = inbound(mesh, labels={"app": "a"})
+
+    chains = [chain.name for chain in found.chains if chain.match.port == 15006]
+    assert chains == ["virtualInbound-blackhole"]
 
 
 def test_tcp_routes_share_connections_by_weight():

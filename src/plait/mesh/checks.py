@@ -146,7 +146,7 @@ def peer_authentication(q: Query, key: Key) -> tuple[Key, ...]:
 
 
 def host(q: Query, key: Key) -> tuple[str, ...]:
-    """PLT3001 of a Service or ServiceEntry: another host has its address.
+    """PLT3001 of a Service or ServiceEntry: another host, or the proxy itself, has its address.
 
     Only the hosts that want one of its addresses are looked at, not the listeners of the mesh.
     """
@@ -154,6 +154,9 @@ def host(q: Query, key: Key) -> tuple[str, ...]:
     found = q(visibility.definition, key)
     known = [q(calls.called_host, view, name) for name in (found.hosts if found else ())]
     wanted = [claim for one in known if one for claim in _claims(q, view, one)]
+    for one in (port for host_id in known if host_id for port in _ports(q, host_id)):
+        if problem := claims.reserved(one):
+            q.report(problem)
     for loser, winner, address in wanted:
         if winner is not None and winner != loser:
             q.report(claims.conflict(loser, winner, address))

@@ -15,6 +15,10 @@ from plait.mesh import endpoints, hosts, ir, visibility
 from plait.mesh.called import Called
 from plait.mesh.visibility import Definition
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - where listeners of all hosts of a port are
+RESERVED = frozenset({15001, 15006, 15021, 15090})
+"""Ports of proxies themselves, as in Istio: capture, outbound and inbound; health; statistics."""
+
 
 def addresses(q: Query, one: Called) -> tuple[str, ...]:
     """Where the bytes of a host are told by where they go; a headless one's at its endpoints."""
@@ -55,6 +59,26 @@ def takes_rest(one: Called) -> bool:
     """Whether a host is declared as bytes that nothing but their port tells from others."""
     is_bare = not one.addresses and not one.headless
     return is_bare and one.port.protocol is ir.Protocol.TCP
+
+
+def is_reserved(address: str, number: int) -> bool:
+    """Whether proxies listen there themselves: Envoy takes no second listener of one address."""
+    return address == EVERYWHERE and number in RESERVED
+
+
+def reserved(one: Called) -> Diagnostic | None:
+    """PLT3001: what is told by its port alone is not reached at a port of proxies themselves."""
+    number = one.port.number
+    shares = one.port.protocol.is_http or not (one.addresses or one.headless)
+    if not shares or not is_reserved(EVERYWHERE, number):
+        return None
+    return Diagnostic(
+        code="PLT3001",
+        severity=Severity.WARNING,
+        subject=one.host.owners[0],
+        message=f"port {number} of {one.host.name} has no routes: proxies listen there themselves",
+        hint=f"Give it another port than {', '.join(map(str, sorted(RESERVED)))}",
+    )
 
 
 def conflict(loser: Called, winner: Called, address: str) -> Diagnostic:

@@ -90,7 +90,7 @@ def listener(q: Query, inbound: ir.Inbound, name: str) -> ir.Listener:
 
 
 def _capture(q: Query, inbound: ir.Inbound) -> ir.Listener:
-    ports = tuple(port for port in inbound.ports if not _binds(port))
+    ports = tuple(p for p in inbound.ports if not _binds(p) and p.number != CAPTURE_PORT)
     guards = {port.number: _guard(q, inbound, port.number) for port in ports}
     declared = tuple(p.number for p in ports if not _inspected(p, guards[p.number]))
     passed = {0} | (security.named_ports(q, inbound.policies) - guards.keys() - {CAPTURE_PORT})

@@ -31,7 +31,7 @@ from plait.mesh.listeners import CAPTURE_PORT, Plan
 from plait.mesh.streams import Stream
 from plait.mesh.virtual_hosts import context
 
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - listeners of a proxy accept from everywhere
+ANY_ADDRESS = claims.EVERYWHERE
 LOOPBACK = "127.0.0.1"
 PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
 
@@ -48,7 +48,11 @@ def plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
     for number in q(calls.by_port, view):
         for plan in q(port_plans, view, number):
             found.setdefault(plan.name, plan)
-    return tuple(found[name] for name in sorted(found))
+    return tuple(found[name] for name in sorted(found) if not _is_reserved(found[name]))
+
+
+def _is_reserved(plan: Plan) -> bool:
+    return not plan.capture and claims.is_reserved(plan.address, plan.port)
 
 
 def capture_plan(q: Query, scope: Key | None) -> Plan:
@@ -226,11 +230,13 @@ def gateway_plans(q: Query, view: ir.View) -> tuple[Plan, ...]:
     for server in q(gateways.served, view):
         address = server.bind or ANY_ADDRESS
         group = groups.setdefault(f"{address}_{server.port}", [])
-        if group and not group[0].shares(server):
+        if claims.is_reserved(address, server.port):
+            q.report(_reserved(server))
+        elif group and not group[0].shares(server):
             q.report(_server_conflict(server, group[0], f"{address}:{server.port}"))
         else:
             group.append(server)
-    plans_ = (_gateway_plan(q, view, groups[name]) for name in sorted(groups))
+    plans_ = (_gateway_plan(q, view, groups[name]) for name in sorted(groups) if groups[name])
     return tuple(plan for plan in plans_ if plan)
 
 
@@ -315,6 +321,17 @@ def _secured(q: Query, view: ir.View, servers: list[gateways.Served]) -> Iterabl
             stream=stream,
             origin=(server.gateway,),
         )
+
+
+def _reserved(server: gateways.Served) -> Diagnostic:
+    return Diagnostic(
+        code="PLT3001",
+        severity=Severity.ERROR,
+        subject=server.gateway,
+        path=f"spec.servers[{server.index}].port",
+        message=f"not in force: proxies listen at {server.port} themselves",
+        hint=f"Choose another port than {', '.join(map(str, sorted(claims.RESERVED)))}",
+    )
 
 
 def _server_conflict(loser: gateways.Served, winner: gateways.Served, address: str) -> Diagnostic:
