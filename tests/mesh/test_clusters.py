@@ -226,6 +226,24 @@ def test_a_subsets_policy_replaces_the_hosts_block_by_block():
     assert base.origin == (shaped.key, service().key)
 
 
+def test_a_block_of_a_subset_is_not_filled_from_the_hosts():
+    policy = {
+        "loadBalancer": {"simple": "ROUND_ROBIN"},
+        "connectionPool": {"tcp": {"connectTimeout": 3.0}},
+    }
+    own = {
+        "loadBalancer": {"localityLbSetting": {"enabled": True}},
+        "connectionPool": {"http": {"maxRetries": 1}},
+    }
+    body = {"host": "reviews", "trafficPolicy": policy}
+    subset = {"name": "v1", "trafficPolicy": own}
+    made = objects.made("DestinationRule", "reviews", {**body, "subsets": [subset]})
+
+    v1 = cluster(objects.engine(service(), made), f"outbound|9080|v1|{REVIEWS}")
+
+    assert (v1.balance, v1.connect_timeout) == (ir.Balance.LEAST_REQUEST, 10.0)
+
+
 def test_the_meshs_connect_timeout_holds_without_a_rule():
     engine = objects.engine(service())
     engine.commit([settings(connect_timeout=4.0)])

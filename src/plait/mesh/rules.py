@@ -56,12 +56,14 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     Attributes:
         connect_timeout: seconds.
+        pooled: a ``connectionPool`` is written; what it leaves out is as by default.
         tls_by: where `tls` is written.
         ports: what is said of single ports instead, by number.
     """
 
     balance: ir.Balance | None = None
     connect_timeout: float | None = None
+    pooled: bool = False
     tls: kinds.ClientTLSSettings | None = None
     tls_by: Place | None = None
     ports: tuple[tuple[int, Policy], ...] = ()
@@ -208,13 +210,17 @@ def _below(place: Place, field: str) -> Place:
 
 
 def _blocks(written: kinds.TrafficPolicy | kinds.PortTrafficPolicy, place: Place) -> Policy:
-    simple = written.load_balancer.simple if written.load_balancer else None
-    balance = _BALANCES.get(simple, ir.Balance.LEAST_REQUEST) if simple else None
-    tcp = written.connection_pool.tcp if written.connection_pool else None
-    timeout = tcp.connect_timeout if tcp else None
+    """What is written; a block counts as a whole, whatever it leaves out."""
+    balance = None
+    if (balancer := written.load_balancer) is not None:
+        simple = balancer.simple or kinds.SimpleLB.UNSPECIFIED
+        balance = _BALANCES.get(simple, ir.Balance.LEAST_REQUEST)
+    pool = written.connection_pool
+    tcp = pool.tcp if pool else None
     return Policy(
         balance=balance,
-        connect_timeout=timeout,
+        connect_timeout=tcp.connect_timeout if tcp else None,
+        pooled=pool is not None,
         tls=written.tls,
         tls_by=_below(place, "tls") if written.tls else None,
     )
@@ -233,8 +239,9 @@ def subset_labels(q: Query, keys: tuple[Key, ...], name: str) -> Pairs | None:
 
 
 def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
-    """Policy of a subset on a port, block by block from the host's where it says nothing.
+    """Policy of a subset on a port, block by block from the host's where it has none.
 
+    A block that is there is not looked through for what it leaves out (Istio's rule).
     What is said of a single port replaces everything that is said of all (Istio's rule).
     """
     if not keys:
@@ -244,11 +251,11 @@ def policy(q: Query, keys: tuple[Key, ...], name: str, port: int) -> Policy:
     if (single := dict(own.ports).get(port)) is not None:
         return single
     base = dict(found.policy.ports).get(port, found.policy)
+    pool = own if own.pooled else base
     return Policy(
         balance=own.balance or base.balance,
-        connect_timeout=base.connect_timeout
-        if own.connect_timeout is None
-        else own.connect_timeout,
+        connect_timeout=pool.connect_timeout,
+        pooled=pool.pooled,
         tls=own.tls or base.tls,
         tls_by=own.tls_by or base.tls_by,
     )
