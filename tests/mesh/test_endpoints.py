@@ -200,9 +200,26 @@ def test_endpoints_written_in_a_service_entry():
         cluster="Kubernetes",
         network="n1",
         locality=ir.Locality("eu", "z1", "s1"),
-        weight=128,
+        weight=500,
         identity="spiffe://cluster.local/ns/demo/sa/a",
     )
+
+
+def test_weights_whose_sum_envoy_would_refuse_keep_their_proportion():
+    most = 2**32 - 1
+    written = [
+        {"address": "1.1.1.1", "weight": most},
+        {"address": "1.1.1.2", "weight": most, "locality": "eu"},
+        {"address": "1.1.1.3", "weight": 1},
+    ]
+    engine = objects.engine(entry(resolution="STATIC", endpoints=written))
+
+    made = engine.get(endpoints.endpoint_set, host_id(engine, "api.example.com"), 80, ())
+
+    weights = {one.address: one.weight for group in made.groups for one in group.endpoints}
+    assert weights["1.1.1.1"] == weights["1.1.1.2"] == 2**31 - 2
+    assert weights["1.1.1.3"] == 1
+    assert sum(weights.values()) <= most
 
 
 def test_a_name_to_resolve_is_its_own_endpoint_but_a_wildcard_is_not():

@@ -26,6 +26,7 @@ RESOLVED = (ir.Resolution.DNS, ir.Resolution.DNS_ROUND_ROBIN)
 """Hosts whose endpoints are names (or addresses) that Envoy looks up itself."""
 
 _LAST_PORT = 65535
+_MOST_WEIGHT = 2**32 - 1
 
 
 def endpoints(q: Query, host_id: ir.HostId) -> tuple[ir.Endpoint, ...]:
@@ -226,7 +227,7 @@ def endpoint_set(
     ready = _secured(q, [one for one in found if one.ready], port.name)
     if not ready:
         q.report(_nobody(host_id, number, labels, len(found)))
-    return ir.EndpointSet(cluster=name, port=port.name, groups=grouped(ready))
+    return ir.EndpointSet(cluster=name, port=port.name, groups=grouped(_fitting(ready)))
 
 
 def _secured(q: Query, found: list[ir.Endpoint], port: str) -> list[ir.Endpoint]:
@@ -265,6 +266,15 @@ def _is_address(written: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _fitting(found: list[ir.Endpoint]) -> list[ir.Endpoint]:
+    """The endpoints, with smaller weights in proportion where Envoy would refuse their sum."""
+    total = sum(one.weight for one in found)
+    if total <= _MOST_WEIGHT:
+        return found
+    room = _MOST_WEIGHT - len(found)
+    return [structs.replace(one, weight=1 + one.weight * room // total) for one in found]
 
 
 def grouped(found: Iterable[ir.Endpoint]) -> tuple[ir.LocalityGroup, ...]:

@@ -134,7 +134,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         address: IP address, DNS name (for hosts resolved by DNS) or ``unix://`` path.
         ports: name of the host's port → number on this address.
         tls: its sidecar accepts mutual TLS.
-        weight: 1..128.
+        weight: 1 or more; its share is among all of the set.
         ready: an unready endpoint is not sent requests.
         hostname: its own DNS name below that of a headless Service; empty: none.
         uncaptured: numbers of ports that are reached past its sidecar.

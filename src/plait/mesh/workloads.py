@@ -163,7 +163,7 @@ def written(
         ports=spec.ports,
         network=spec.network,
         locality=place,
-        weight=min(max(spec.weight, 1), 128),
+        weight=max(spec.weight, 1),
         identity=identity(q, namespace, spec.service_account),
     )
 
