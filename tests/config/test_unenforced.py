@@ -59,7 +59,6 @@ NAMESAKES = {
     "target_port",
     "network",
     "connection_pool",
-    "subject_alt_names",
     "ca_certificates",
     "private_key",
     "cipher_suites",
@@ -144,7 +143,19 @@ spec:
 """
 
 
-@pytest.mark.parametrize("text", [VIRTUAL_SERVICE, GATEWAY])
+ENTRY = """\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a}
+spec:
+  hosts: [a.test]
+  ports: [{number: 443, name: tls, protocol: TLS}]
+  resolution: DNS
+  subjectAltNames: [spiffe://cluster.local/ns/demo/sa/a]
+"""
+
+
+@pytest.mark.parametrize("text", [VIRTUAL_SERVICE, GATEWAY, ENTRY])
 def test_what_is_enforced_is_not_warned_of(text: str):
     (document,) = codec.read_yaml(text, "a.yaml")
     assert isinstance(document, Document)

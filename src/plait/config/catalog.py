@@ -194,7 +194,7 @@ _SERVICE_ENTRY: Final = Kind(
         "virtual_address": indexes.entry_virtual_address,
         "bare_port": indexes.entry_bare_port,
     },
-    unenforced=("subjectAltNames", "resolution=DYNAMIC_DNS", "endpoints[].network"),
+    unenforced=("resolution=DYNAMIC_DNS", "endpoints[].network"),
 )
 
 _WORKLOAD_ENTRY: Final = Kind(
