@@ -1,7 +1,12 @@
+import json
+
+import pytest
+
 from plait.config import mesh_config
 from plait.config.kinds.gateway import TLSProtocol
 from plait.config.kinds.sidecar import OutboundTrafficPolicyMode
 from plait.config.mesh_config import AccessLogEncoding, MeshConfig
+from plait.xds import filters
 
 BARE = """\
 accessLogFile: /dev/stdout
@@ -48,6 +53,41 @@ def test_every_problem_is_told_with_its_place():
     assert [each.hint for each in problems if each.code == "PLT1003"] == [
         'did you mean "connectTimeout"?'
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("connectTimeout: 0s", "connectTimeout"),
+        ("protocolDetectionTimeout: 0.1ms", "protocolDetectionTimeout"),
+        ("accessLogFormat: '%PROTOCOLL%'", "accessLogFormat"),
+        ("accessLogFormat: '%REQ%'", "accessLogFormat"),
+        ("accessLogFormat: '100%'", "accessLogFormat"),
+        (
+            """{accessLogEncoding: JSON, accessLogFormat: '{"a": [{"b": "%X%"}]}'}""",
+            "accessLogFormat",
+        ),
+        ("{accessLogEncoding: JSON, accessLogFormat: '%X%'}", "accessLogFormat"),
+    ],
+)
+def test_what_envoy_would_refuse_every_listener_or_cluster_for_is_refused(text: str, path: str):
+    settings, problems = mesh_config.read(text, "mesh.yaml")
+
+    assert settings is None
+    assert [(each.code, each.path) for each in problems] == [("PLT1006", path)]
+
+
+def test_the_formats_of_istio_are_taken():
+    text = {"accessLogFormat": filters.TEXT_FORMAT}
+    structure = {
+        "accessLogEncoding": "JSON",
+        "accessLogFormat": json.dumps(filters.JSON_FORMAT),
+    }
+
+    for found in (text, structure):
+        settings, problems = mesh_config.read(json.dumps(found), "mesh.yaml")
+        assert settings is not None
+        assert problems == ()
 
 
 def test_warnings_leave_the_settings_in_force():

@@ -114,6 +114,7 @@ def test_the_text_log_is_istios_or_the_users():
 
     assert text("") == filters.TEXT_FORMAT
     assert text("%PROTOCOL%\n") == "%PROTOCOL%\n"
+    assert text("%PROTOCOL%") == "%PROTOCOL%\n", "a line for each, as in Istio"
 
 
 def test_the_users_json_format_is_taken_as_it_is():

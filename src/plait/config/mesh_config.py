@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from msgspec import field as named
 
-from plait.config import codec, shapes, unenforced, validate_tls, yaml_reader
+from plait.config import codec, formats, shapes, syntax, unenforced, validate_tls, yaml_reader
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.document import Document
-from plait.config.finding import Finding, wrong
+from plait.config.finding import Finding, invalid, wrong
 from plait.config.kinds.gateway import TLSProtocol
 from plait.config.kinds.sidecar import OutboundTrafficPolicyMode
 from plait.config.kinds.units import Count, Seconds
@@ -186,8 +188,24 @@ def _broken(config: MeshConfig) -> Iterator[Finding]:
     yield from validate_tls.trust_domain(config.trust_domain, ("trustDomain",))
     for i, alias in enumerate(config.trust_domain_aliases):
         yield from validate_tls.trust_domain(alias, ("trustDomainAliases", i))
+    yield from syntax.duration(config.connect_timeout, ("connectTimeout",))
+    yield from syntax.duration(
+        config.protocol_detection_timeout, ("protocolDetectionTimeout",), zero=True
+    )
+    yield from _log_format(config)
     for name, part in (("meshMTLS", config.mesh_mtls), ("tlsDefaults", config.tls_defaults)):
         yield from validate_tls.strength(part.cipher_suites, part.ecdh_curves, (name,))
+
+
+def _log_format(config: MeshConfig) -> Iterator[Finding]:
+    """What every listener would be refused for."""
+    written: Any = config.access_log_format
+    if config.access_log_encoding is AccessLogEncoding.JSON:
+        with contextlib.suppress(msgspec.DecodeError):  # one text, then: see `xds.filters`
+            written = msgspec.json.decode(config.access_log_format or "{}")
+    for text in formats.texts(written):
+        if (problem := formats.problem(text)) is not None:
+            yield invalid(("accessLogFormat",), *problem)
 
 
 def _unreadable(fault: Fault) -> Diagnostic:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import re2
 
+from plait.config import formats
 from plait.config.document import Path
 from plait.config.finding import Finding, invalid, shown
 
@@ -25,7 +26,6 @@ _WILD_LABEL: Final = re.compile(r"\*|\*?-?[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_COMMAND: Final = re.compile(r"%%|%[A-Z][A-Z0-9_]*(\([^)]*\))?(:[0-9]+)?%")
 _LONGEST_HOST: Final = 255
 _LONGEST_NAME: Final = 253
 _PORTS: Final = range(1, 65536)
@@ -150,9 +150,8 @@ def header_value(value: str, path: Path) -> Findings:
     """Value of a header, with Envoy's commands such as ``%DOWNSTREAM_REMOTE_ADDRESS%``."""
     if any(sign in value for sign in "\r\n\0"):
         yield invalid(path, f"{shown(value)} has more than one line", "write one line")
-    if "%" in _COMMAND.sub("", value):
-        hint = "write %% for a percent sign, or one of Envoy's commands, such as %PROTOCOL%"
-        yield invalid(path, f"{shown(value)} has a % that begins no command", hint)
+    if (problem := formats.problem(value)) is not None:
+        yield invalid(path, *problem)
 
 
 def duration(value: float | None, path: Path, *, zero: bool = False) -> Findings:

@@ -89,7 +89,7 @@ def access_logs(log: ir.AccessLog | None, *, unmatched: bool = False) -> list[An
         config.log_format.json_format.update(_json_format(log.format))
     else:
         written = log.format or TEXT_FORMAT
-        config.log_format.text_format_source.inline_string = written
+        config.log_format.text_format_source.inline_string = written.removesuffix("\n") + "\n"
     message = protos.AccessLog(name="envoy.access_loggers.file", typed_config=protos.packed(config))
     if unmatched:
         message.filter.response_flag_filter.flags.append("NR")
