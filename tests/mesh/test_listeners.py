@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plait.mesh import checks, inbound_listeners, ir, listener_plans, listeners
+from plait.mesh import called, checks, inbound_listeners, ir, listener_plans, listeners
 from tests.support.mesh import Mesh, key, service, stamp, virtual_service
 
 SIDECAR = """
@@ -78,6 +78,25 @@ def test_of_two_hosts_with_one_address_the_older_has_it():
     assert mesh.notes(listener_plans.captured_plans, mesh.view(), 3306) == [
         "PLT3001 ServiceEntry demo/young"
     ]
+
+
+def test_an_address_is_one_however_it_is_written():
+    mesh = Mesh(
+        entry("a", "TCP", "addresses: ['FD00:0::1', 10.9.9.9/32]", created=1),
+        entry("b", "TCP", "addresses: ['fd00::1', 10.9.9.9]", created=2),
+        service("web", "http:80", ip="FD00:0::2"),
+    )
+    view = mesh.view()
+
+    assert set(outbound(mesh)) == {
+        "10.9.9.9_3306",
+        "fd00::1_3306",
+        "0.0.0.0_80",
+        "virtualOutbound",
+    }
+    assert mesh.notes(checks.host, key("ServiceEntry", "b")) == ["PLT3001 ServiceEntry demo/b"]
+    (web,) = mesh.engine.get(called.on_port, view, 80)
+    assert "[fd00::2]" in called.domains(web, "demo")
 
 
 def test_a_range_of_addresses_is_a_chain():

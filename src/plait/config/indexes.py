@@ -58,7 +58,7 @@ def service_virtual_address(row: Object[core.Service]) -> tuple[str, ...]:
     """The virtual IPs of a Service; ``None`` for one that goes without."""
     spec = row.spec
     written = () if spec.type == "ExternalName" else (*spec.cluster_ips, spec.cluster_ip)
-    return tuple(dict.fromkeys(address for address in written if address))
+    return tuple(dict.fromkeys(names.address(one) for one in written if one))
 
 
 def service_bare_port(row: Object[core.Service]) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ def entry_unaddressed(row: Object[service_entry.ServiceEntry]) -> tuple[bool, ..
 
 def entry_virtual_address(row: Object[service_entry.ServiceEntry]) -> tuple[str, ...]:
     """The virtual IPs and ranges that a ServiceEntry writes."""
-    return tuple(dict.fromkeys(row.spec.addresses))
+    return tuple(dict.fromkeys(map(names.address, row.spec.addresses)))
 
 
 def entry_bare_port(row: Object[service_entry.ServiceEntry]) -> tuple[int, ...]:

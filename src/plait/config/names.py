@@ -1,8 +1,10 @@
-"""Host names as Istio reads them: short names, wildcards, visibility, gateways."""
+"""Host names as Istio reads them: short names, addresses, wildcards, visibility, gateways."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import Final
 
 from plait.config.meta import Key
@@ -22,6 +24,20 @@ def resolve(host: str, namespace: str) -> str:
     if not host or "." in host or host.startswith("*"):
         return host
     return f"{host}.{namespace}.svc.{DOMAIN}"
+
+
+@lru_cache(maxsize=65536)
+def address(written: str) -> str:
+    """An IP address or range in its one form; what is neither stays as it is.
+
+    ``FD00:0::1`` and ``fd00::1/128`` are ``fd00::1``, ``10.0.0.9/8`` is ``10.0.0.0/8``: told
+    apart they would be two listeners of one address, which Envoy refuses.
+    """
+    try:
+        found = ip_network(written, strict=False)
+    except ValueError:
+        return written
+    return str(found.network_address if found.num_addresses == 1 else found)
 
 
 def service_host(key: Key) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from plait.base.query import Query
+from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import core, discovery, service_entry
 from plait.config.meta import Key, Object
@@ -38,9 +39,9 @@ def endpoints(q: Query, host_id: ir.HostId) -> tuple[ir.Endpoint, ...]:
     own = {port.number: port.name for port in q(host, host_id).ports}
     found: dict[tuple[Any, ...], ir.Endpoint] = {}
     for key in host_id.owners:
-        names = _renamed(q, key, own)
+        renamed = _renamed(q, key, own)
         for one in _of_owner(q, key, host_id.name):
-            ports = {names[name]: number for name, number in one.ports.items() if name in names}
+            ports = {renamed[name]: number for name, number in one.ports.items() if name in renamed}
             same = (one.address, tuple(sorted(ports.items())))
             found.setdefault(same, _with_ports(one, ports))
     return tuple(sorted(found.values(), key=_order))
@@ -188,7 +189,7 @@ def _endpoint(
     if zone and not place.zone:
         place = ir.Locality(place.region, zone, place.subzone)
     return ir.Endpoint(
-        address=address or found.address,
+        address=names.address(address or found.address),
         ports=ports,
         labels=found.labels,
         namespace=found.namespace,
@@ -221,8 +222,9 @@ def endpoint_set(
     port = called.port(number)
     if port is None:
         return ir.EndpointSet(cluster=name, port="")
-    names = called.resolution in RESOLVED
-    every = [one for one in q(endpoints, host_id) if _is_callable(one, port.name, names=names)]
+    looked_up = called.resolution in RESOLVED
+    known = q(endpoints, host_id)
+    every = [one for one in known if _is_callable(one, port.name, looked_up=looked_up)]
     found = [one for one in every if workloads.has(one.labels, labels)]
     ready = _secured(q, [one for one in found if one.ready], port.name)
     if not ready:
@@ -253,10 +255,10 @@ def _bare(one: ir.Endpoint, port: str) -> ir.Endpoint:
     return structs.replace(one, tls=False) if is_bare else one
 
 
-def _is_callable(one: ir.Endpoint, port: str, *, names: bool) -> bool:
+def _is_callable(one: ir.Endpoint, port: str, *, looked_up: bool) -> bool:
     if one.address.startswith("unix://"):
-        return not names and port in one.ports
-    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (names or _is_address(one.address))
+        return not looked_up and port in one.ports
+    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (looked_up or _is_address(one.address))
 
 
 @lru_cache(maxsize=65536)

@@ -99,7 +99,7 @@ def _served(key: Key, index: int, created: float, server: kinds.Server) -> Serve
         index=index,
         created=created,
         port=server.port.number,
-        bind=server.bind,
+        bind=names.address(server.bind),
         http=protocol.is_http or (protocol is ir.Protocol.HTTPS and ends),
         hosts=tuple(_host(host, key.namespace) for host in server.hosts),
         redirect=tls is None and server.tls is not None and server.tls.https_redirect,

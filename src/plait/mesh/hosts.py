@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from plait.base.query import Query
+from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.config.kinds import core, service_entry
 from plait.config.meta import Key, Object
@@ -68,7 +69,7 @@ def _of_service(found: Object[core.Service]) -> Part:
 def service_addresses(spec: core.Service) -> tuple[str, ...]:
     """Virtual IPs of a Service; none where it is headless or has not got one yet."""
     written = spec.cluster_ips or (spec.cluster_ip,)
-    return tuple(one for one in written if one and one != HEADLESS)
+    return tuple(names.address(one) for one in written if one and one != HEADLESS)
 
 
 def _service_port(port: core.ServicePort) -> ir.Port:
@@ -89,7 +90,7 @@ def _of_entry(found: Object[service_entry.ServiceEntry]) -> Part:
             )
             for port in spec.ports
         ),
-        addresses=spec.addresses,
+        addresses=tuple(map(names.address, spec.addresses)),
         resolution=_RESOLUTIONS[spec.resolution],
         external=spec.location is service_entry.Location.MESH_EXTERNAL,
         identities=spec.subject_alt_names,

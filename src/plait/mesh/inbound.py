@@ -89,7 +89,7 @@ def _bind(written: sidecar.IstioIngressListener, interception: ir.Interception) 
     captured = written.capture_mode is not sidecar.CaptureMode.NONE
     if captured and interception is ir.Interception.REDIRECT:
         return ""
-    return written.bind or _EVERYWHERE
+    return names.address(written.bind) or _EVERYWHERE
 
 
 def _offers(q: Query, identity: ir.Identity) -> Iterator[tuple[Offer, tuple[tuple[str, int], ...]]]:

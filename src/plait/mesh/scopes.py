@@ -58,7 +58,7 @@ def egress(q: Query, scope: Key | None, namespace: str) -> tuple[Egress, ...]:
     return tuple(
         Egress(
             port=written.port,
-            bind=written.bind,
+            bind=names.address(written.bind),
             captured=written.capture_mode is not kinds.CaptureMode.NONE,
             hosts=tuple(_pattern(host, namespace) for host in written.hosts),
         )
