@@ -101,6 +101,26 @@ VIRTUAL_SERVICE = [
     ),
     (http(f"{ROUTED}, timeout: 1us"), "http[0].timeout", "too short"),
     (http(f"{ROUTED}, retries: {{attempts: -1}}"), "http[0].retries.attempts", "too small"),
+    (http(f"{ROUTED}, retries: {{attempts: 4294967296}}"), "http[0].retries.attempts", "too much"),
+    (http(f'{ROUTED}, rewrite: {{uri: "/a\\n"}}'), "http[0].rewrite.uri", "one line"),
+    (http(f'{ROUTED}, rewrite: {{authority: "a\\r"}}'), "http[0].rewrite.authority", "one line"),
+    (http('redirect: {uri: "/a\\n"}'), "http[0].redirect.uri", "one line"),
+    (http('redirect: {prefixRewrite: "/\\n"}'), "http[0].redirect.prefixRewrite", "one line"),
+    (
+        http(f"{ROUTED}, headers: {{request: {{set: {{a: '%NONE%'}}}}}}"),
+        "http[0].headers.request.set.a",
+        "no command",
+    ),
+    (
+        http(f"{ROUTED}, headers: {{request: {{set: {{a: {'x' * 16385}}}}}}}"),
+        "http[0].headers.request.set.a",
+        "too long",
+    ),
+    (
+        http(f"{ROUTED}, match: [{{uri: {{regex: 'a{{1,1000}}(b{{1,1000}}c){{9}}'}}}}]"),
+        "http[0].match[0].uri.regex",
+        "",
+    ),
     (http(f"{ROUTED}, retries: {{retryOn: 5xx}}"), "http[0].retries.attempts", "switched off"),
     (http(f"{ROUTED}, retries: {{attempts: 1, retryOn: 5xy}}"), "http[0].retries.retryOn", "5xy"),
     (http(f"{ROUTED}, retries: {{attempts: 1, retryOn: '99'}}"), "http[0].retries.retryOn", "99"),
@@ -231,6 +251,11 @@ VIRTUAL_SERVICE = [
     ),
     (f"hosts: [a], tls: [{{{ROUTED}}}]", "tls[0].match", "no condition"),
     (f"hosts: [a], tls: [{{{ROUTED}, match: [{{}}]}}]", "tls[0].match[0].sniHosts", "no host"),
+    (
+        f"hosts: ['*.com'], tls: [{{{ROUTED}, match: [{{sniHosts: ['*b.com']}}]}}]",
+        "tls[0].match[0].sniHosts[0]",
+        "partial wildcard",
+    ),
     (
         f"hosts: [a.com], tls: [{{{ROUTED}, match: [{{sniHosts: [b.com]}}]}}]",
         "tls[0].match[0].sniHosts[0]",
@@ -363,6 +388,7 @@ GATEWAY = [
 
 ENTRY = "hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}]"
 SERVICE_ENTRY = [
+    ("hosts: ['*a.com'], ports: [{number: 443, name: tls-a}]", "hosts[0]", "partial wildcard"),
     ("", "hosts", "no host"),
     ("hosts: ['*']", "hosts[0]", "every host"),
     ("hosts: [a, a]", "hosts[1]", "twice"),
@@ -719,3 +745,25 @@ def test_a_secret_may_have_a_megabyte():
     found = read("Secret", f"stringData: {{a: {'x' * 2**20}, b: yy}}")
 
     assert errors(found) == [("data", "the values have 1048578 bytes")]
+
+
+def test_a_match_by_claims_is_said_to_have_no_effect():
+    claims = "{headers: {'@request.auth.claims[sub]': {exact: a}}}"
+
+    found = read("VirtualService", http(f"{ROUTED}, match: [{claims}]"))
+
+    assert found.object is not None
+    assert [(each.code, each.path) for each in found.problems] == [
+        ("PLT1007", "spec.http[0].match[0].headers[@request.auth.claims[sub]]")
+    ]
+
+
+def test_the_name_of_a_parameter_is_as_long_as_envoy_takes_it():
+    match = {"queryParams": {"q" * 1025: {"exact": "a"}}}
+    spec = {"hosts": ["a"], "http": [{"match": [match], "directResponse": {"status": 200}}]}
+    head = {"apiVersion": ISTIO, "kind": "VirtualService", "metadata": {"name": "a"}}
+
+    found = codec.decode({**head, "spec": spec})
+
+    assert isinstance(found, Change)
+    assert [where for where, _ in errors(found)] == ["http[0].match[0].queryParams"]

@@ -30,6 +30,9 @@ _LONGEST_HOST: Final = 255
 _LONGEST_NAME: Final = 253
 _PORTS: Final = range(1, 65536)
 _MILLISECOND: Final = 0.001
+_LARGEST_PROGRAM: Final = 32768
+"""Of an expression, as the bootstrap lets Envoy take it."""
+_LONGEST_VALUE: Final = 16384  # bytes of a header that Envoy sets
 _QUIET: Final = re2.Options()
 _QUIET.log_errors = False
 
@@ -92,6 +95,12 @@ def host(value: str, path: Path, *, wildcard: bool = True) -> Findings:
         yield invalid(path, f"{shown(value)} is no host name", hint)
 
 
+def spelled_out(value: str, path: Path) -> Findings:
+    """A host whose wildcard, if there is one, is a whole label: Envoy knows no other for TLS."""
+    if value.startswith("*") and value != "*" and not value.startswith("*."):
+        yield invalid(path, f"{shown(value)} is a partial wildcard", "such as *.example.com")
+
+
 def is_ip(value: str) -> bool:
     """Whether it is an IP address."""
     try:
@@ -129,12 +138,16 @@ def regex(pattern: str, path: Path) -> Findings:
         yield invalid(path, "the expression is empty", 'write ".*" for anything')
         return
     try:
-        re2.compile(pattern, _QUIET)
+        size = re2.compile(pattern, _QUIET).programsize
     except (re2.error, UnicodeError) as error:
         told = error.args[0] if error.args else ""
         reason = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
         hint = "RE2's syntax: no look-around, no back-references"
         yield invalid(path, f"{shown(pattern)} is no expression of RE2: {reason}", hint)
+        return
+    if size > _LARGEST_PROGRAM:
+        hint = f"RE2 makes a program of {size} steps of it, Envoy takes {_LARGEST_PROGRAM}"
+        yield invalid(path, f"{shown(pattern)} is too large", hint)
 
 
 def header(name: str, path: Path, *, pseudo: Sequence[str] = ()) -> Findings:
@@ -148,10 +161,17 @@ def header(name: str, path: Path, *, pseudo: Sequence[str] = ()) -> Findings:
 
 def header_value(value: str, path: Path) -> Findings:
     """Value of a header, with Envoy's commands such as ``%DOWNSTREAM_REMOTE_ADDRESS%``."""
-    if any(sign in value for sign in "\r\n\0"):
-        yield invalid(path, f"{shown(value)} has more than one line", "write one line")
+    yield from one_line(value, path)
     if (problem := formats.problem(value)) is not None:
         yield invalid(path, *problem)
+
+
+def one_line(value: str, path: Path) -> Findings:
+    """A text that stands in a header."""
+    if any(sign in value for sign in "\r\n\0"):
+        yield invalid(path, f"{shown(value)} has more than one line", "write one line")
+    if len(value.encode(errors="replace")) > _LONGEST_VALUE:
+        yield invalid(path, f"{shown(value)} is too long", f"at most {_LONGEST_VALUE} bytes")
 
 
 def duration(value: float | None, path: Path, *, zero: bool = False) -> Findings:

@@ -128,8 +128,7 @@ def _full_host(host: str, path: Path, example: str) -> Findings:
     if host and host != "*" and "." not in host:
         hint = f"write the full name, {example}"
         yield invalid(path, f"{shown(host)} is a short name", hint)
-    if host.startswith("*") and host != "*" and not host.startswith("*."):
-        yield invalid(path, f"{shown(host)} is a partial wildcard", "such as *.example.com")
+    yield from syntax.spelled_out(host, path)
 
 
 def _server_tls(tls: ServerTLSSettings | None, protocol: str, path: Path) -> Findings:
@@ -174,11 +173,17 @@ def _entry_hosts(spec: ServiceEntry, path: Path) -> Findings:
             yield invalid(here, '"*" would take every host', "name a domain, such as *.example.com")
         else:
             yield from syntax.host(name, here)
+            if any(_is_secure(port) for port in spec.ports):  # told apart by server names
+                yield from syntax.spelled_out(name, here)
     yield from syntax.unique(
         ((name, (*path, "hosts", i)) for i, name in enumerate(spec.hosts)), "host"
     )
     for i, address in enumerate(spec.addresses):
         yield from syntax.cidr(address, (*path, "addresses", i))
+
+
+def _is_secure(port: Port) -> bool:
+    return (port.protocol or port.name.partition("-")[0]).upper() in _SECURE
 
 
 def _ports(ports: Sequence[Port], path: Path, *, named: bool) -> Findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from plait.config import syntax
+from plait.config import syntax, unenforced
 from plait.config.document import Path
 from plait.config.finding import invalid, shown
 from plait.config.kinds import virtual_service as vs
@@ -21,7 +21,14 @@ _ACTIONS: Final = {
 _AUTHORITY: Final = ("host", ":authority")
 _REDIRECT_CODES: Final = (301, 302, 303, 307, 308)
 _LARGEST_BODY: Final = 1 << 20
-_MOST_WEIGHT: Final = 2**32 - 1
+_LONGEST_PARAMETER: Final = 1024
+_MOST_CHANGES: Final = 1000  # of headers, in one list
+_REDIRECTED: Final = {
+    "uri": "uri",
+    "authority": "authority",
+    "prefix_rewrite": "prefixRewrite",
+}
+_MOST: Final = 2**32 - 1
 _RETRY_ON: Final = frozenset(
     {
         "5xx",
@@ -122,8 +129,8 @@ def weights(shares: Sequence[int], path: Path) -> Findings:
     if len(shares) > 1 and sum(shares) == 0:
         hint = "with several destinations, give those that shall be used a weight"
         yield invalid(path, "all weights are 0", hint)
-    if sum(shares) > _MOST_WEIGHT:
-        yield invalid(path, f"the weights sum to {sum(shares)}", f"at most {_MOST_WEIGHT}")
+    if sum(shares) > _MOST:
+        yield invalid(path, f"the weights sum to {sum(shares)}", f"at most {_MOST}")
 
 
 def _match(match: vs.HTTPMatchRequest, path: Path) -> Findings:
@@ -136,12 +143,22 @@ def _match(match: vs.HTTPMatchRequest, path: Path) -> Findings:
     ):
         for name, value in values.items():
             yield from _string(value, (*path, field, name))
-            if field == "queryParams" and not name:
-                yield invalid((*path, field), "a parameter has no name", "name it")
-            elif field != "queryParams" and not name.startswith("@request.auth."):
+            if field == "queryParams":
+                yield from _parameter(name, (*path, field))
+            elif name.startswith("@request.auth."):
+                yield unenforced.not_enforced((*path, field, name))
+            else:
                 pseudo = (":method", ":authority", ":path", ":scheme")
                 yield from syntax.header(name, (*path, field, name), pseudo=pseudo)
     yield from source(match, path)
+
+
+def _parameter(name: str, path: Path) -> Findings:
+    if not name:
+        yield invalid(path, "a parameter has no name", "name it")
+    elif len(name.encode(errors="replace")) > _LONGEST_PARAMETER:
+        hint = f"at most {_LONGEST_PARAMETER} bytes"
+        yield invalid(path, f"{shown(name)} is too long for the name of a parameter", hint)
 
 
 def _string(match: vs.StringMatch | None, path: Path) -> Findings:
@@ -171,6 +188,8 @@ def _operations(
     if operations is None:
         return
     changes: dict[str, Mapping[str, str]] = {"set": operations.set, "add": operations.add}
+    if len(operations.set) + len(operations.add) > _MOST_CHANGES:
+        yield invalid(path, "too many headers are changed", f"at most {_MOST_CHANGES}")
     for field, values in changes.items():
         for name, value in values.items():
             yield from syntax.header(name, (*path, field, name), pseudo=pseudo)
@@ -210,6 +229,8 @@ def _redirect(redirect: vs.HTTPRedirect, path: Path) -> Findings:
             hint = "keep one of them"
             yield invalid((*path, "derivePort"), "port and derivePort exclude each other", hint)
     yield from syntax.exclusive(redirect, {"uri": "uri", "prefix_rewrite": "prefixRewrite"}, path)
+    for name in ("uri", "authority", "prefix_rewrite"):
+        yield from syntax.one_line(getattr(redirect, name), (*path, _REDIRECTED[name]))
     if redirect == vs.HTTPRedirect():
         hint = "write one of uri, authority, scheme, port, redirectCode"
         yield invalid(path, "the redirect changes nothing", hint)
@@ -229,6 +250,8 @@ def _reply(reply: vs.HTTPDirectResponse, path: Path) -> Findings:
 def _rewrite(rewrite: vs.HTTPRewrite, path: Path) -> Findings:
     fields = {"uri": "uri", "uri_regex_rewrite": "uriRegexRewrite"}
     yield from syntax.exclusive(rewrite, fields, path)
+    for name in ("uri", "authority"):
+        yield from syntax.one_line(getattr(rewrite, name), (*path, name))
     if rewrite == vs.HTTPRewrite():
         hint = "write one of uri, authority, uriRegexRewrite"
         yield invalid(path, "the rewrite changes nothing", hint)
@@ -242,6 +265,9 @@ def _retries(retries: vs.HTTPRetry | None, path: Path) -> Findings:
     if retries is None:
         return
     yield from syntax.at_least(0, retries.attempts, (*path, "attempts"))
+    if retries.attempts > _MOST:
+        hint = f"at most {_MOST}"
+        yield invalid((*path, "attempts"), f"{retries.attempts} is too much", hint)
     yield from syntax.duration(retries.per_try_timeout, (*path, "perTryTimeout"), zero=True)
     yield from syntax.duration(retries.backoff, (*path, "backoff"))
     if retries.attempts == 0 and retries != vs.HTTPRetry():

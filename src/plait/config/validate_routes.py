@@ -85,6 +85,7 @@ def _tls(route: vs.TLSRoute, hosts: Sequence[str], path: Path) -> Findings:
             yield invalid((*here, "sniHosts"), "there is no host", hint)
         for j, name in enumerate(match.sni_hosts):
             yield from syntax.host(name, (*here, "sniHosts", j))
+            yield from syntax.spelled_out(name, (*here, "sniHosts", j))
             if not any(names.matches(host, name) for host in hosts):
                 message = f"{shown(name)} is none of the VirtualService's hosts"
                 yield invalid((*here, "sniHosts", j), message, "add it to hosts")

@@ -19,7 +19,7 @@ _UNITS: Final = {
     "ns": 1e-9,
 }
 _DURATION: Final = re.compile(rf"(?:{_PART.pattern})+")
-_LONGEST: Final = 315_576_000_000  # seconds: the most that protobuf's Duration holds
+_LONGEST: Final = 9_223_372_036  # seconds: the most that Envoy and Go can count in nanoseconds
 _QUANTITY: Final = re.compile(
     r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i|n|u|[eE][+-]?[0-9]+)?"
 )
@@ -44,7 +44,7 @@ def parse_duration(text: str) -> float:
     else:
         total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total > _LONGEST:
-        raise ValueError("a duration of at most 315576000000s")
+        raise ValueError(f"a duration of at most {_LONGEST}s")
     return round(total, 9)
 
 
