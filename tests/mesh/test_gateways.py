@@ -77,6 +77,23 @@ def test_a_rule_that_is_kept_from_the_proxies_of_its_gateway_says_so():
     assert found == ["PLT2008 VirtualService demo/mine spec.exportTo"]
 
 
+def test_a_host_is_served_at_the_address_of_its_server_alone():
+    port = "{number: 80, name: NAME, protocol: HTTP}"
+    one = f"{{port: {port.replace('NAME', 'a')}, bind: 10.0.0.1, hosts: [a.test]}}"
+    other = f"{{port: {port.replace('NAME', 'b')}, bind: 10.0.0.2, hosts: [b.test]}}"
+    mesh = Mesh(edge(f"[{one}, {other}]"), reply("one", "a.test"), reply("two", "b.test"))
+    view = mesh.view(**gateway())
+
+    plans: Any = mesh.engine.get(listener_plans.plans, view)
+    tables: Any = [mesh.engine.get(route_tables.table, view, plan.table) for plan in plans]
+
+    assert [plan.table for plan in plans] == ["http.80.10.0.0.1", "http.80.10.0.0.2"]
+    assert [[entry.host for entry in table.entries] for table in tables] == [
+        ["a.test", ""],
+        ["b.test", ""],
+    ]
+
+
 def test_servers_of_several_gateways_on_one_port_are_one_listener():
     mesh = Mesh(
         edge(http("a.test")),

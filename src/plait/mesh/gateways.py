@@ -45,9 +45,11 @@ class Served(Struct, frozen=True, kw_only=True, cache_hash=True):
     @property
     def table(self) -> str:
         """Name of the route table, as in Istio; those that are not encrypted share one by port."""
+        bind = f".{self.bind}" if self.bind else ""
         if self.tls is None:
-            return f"http.{self.port}"
-        return f"https.{self.port}.{self.port_name}.{self.gateway.name}.{self.gateway.namespace}"
+            return f"http.{self.port}{bind}"
+        place = f"{self.gateway.name}.{self.gateway.namespace}"
+        return f"https.{self.port}.{self.port_name}.{place}{bind}"
 
     @property
     def server_names(self) -> tuple[str, ...]:

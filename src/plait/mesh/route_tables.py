@@ -3,7 +3,8 @@
 Names: ``9080`` holds the hosts with that port, ``HOST:PORT`` a single host whose protocol is
 detected on its own address, ``BIND_PORT`` (such as ``127.0.0.1_15080``) what an explicit egress
 listener of a Sidecar shows, ``http.PORT`` a port of a gateway and
-``https.PORT.PORTNAME.GATEWAY.NAMESPACE`` one of its servers that are encrypted.
+``https.PORT.PORTNAME.GATEWAY.NAMESPACE`` one of its servers that are encrypted; ``.BIND`` follows
+where a server is at one address.
 """
 
 from __future__ import annotations
