@@ -183,6 +183,16 @@ def test_a_host_that_only_a_rule_names_is_served_on_port_80():
     assert found.domains == ("new.example",)
 
 
+def test_an_address_is_routed_as_callers_say_it():
+    body = "hosts: ['fd00::1']\nhttp: [{directResponse: {status: 200}}]"
+    mesh = Mesh(virtual_service("six", body))
+
+    table = mesh.engine.get(route_tables.table, mesh.view(), "80")
+
+    assert table is not None
+    assert table.entries[0].domains == ("[fd00::1]",)
+
+
 def test_a_rule_for_an_unknown_host_does_not_take_a_name_that_a_known_one_has():
     rule = virtual_service("v", "hosts: [web.demo]\nhttp: [{directResponse: {status: 200}}]")
     mesh = Mesh(service("web", "http:80"), rule)

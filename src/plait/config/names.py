@@ -18,10 +18,10 @@ EVERYWHERE: Final = "*"
 def resolve(host: str, namespace: str) -> str:
     """Full name of `host` as written in an object of `namespace`.
 
-    A name without a dot is a Service of that namespace; wildcards and dotted names, ``name.ns``
-    too, stay as they are (Istio's rule).
+    A name without a dot is a Service of that namespace; wildcards, addresses and dotted names,
+    ``name.ns`` too, stay as they are (Istio's rule).
     """
-    if not host or "." in host or host.startswith("*"):
+    if not host or "." in host or ":" in host or host.startswith("*"):
         return host
     return f"{host}.{namespace}.svc.{DOMAIN}"
 
@@ -38,6 +38,11 @@ def address(written: str) -> str:
     except ValueError:
         return written
     return str(found.network_address if found.num_addresses == 1 else found)
+
+
+def domain(host: str) -> str:
+    """How callers say a host in the ``Host`` header: in lower case, IPv6 in brackets."""
+    return f"[{host.lower()}]" if ":" in host else host.lower()
 
 
 def service_host(key: Key) -> str:

@@ -137,4 +137,4 @@ def domains(called: Called, namespace: str) -> tuple[str, ...]:
     if called.headless:
         spoken += [f"*.{one}" for one in tuple(spoken) if "." in one and not one.endswith(".")]
     single = (one for one in called.addresses if "/" not in one)
-    return (*spoken, *(f"[{one}]" if ":" in one else one for one in single))
+    return (*spoken, *map(names.domain, single))

@@ -155,7 +155,7 @@ def _entry(
     ages = {key: _age(q, key) for key in rules}
     return Entry(
         name=f"{host}:{port}",
-        domains=(host.lower(),),
+        domains=(names.domain(host),),
         host=host,
         port=port,
         rules=tuple(

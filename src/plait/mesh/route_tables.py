@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 
 from plait.base.query import Query
+from plait.config import names
 from plait.mesh import called as calls
 from plait.mesh import clusters, gateways, ir, scopes, virtual_services, visibility
 from plait.mesh.called import Called
@@ -91,7 +92,7 @@ def unknown_hosts(q: Query, view: ir.View) -> tuple[Entry, ...]:
             rules = (q(context, view, key, UNKNOWN_HOST_PORT),)
             name = f"{host}:{UNKNOWN_HOST_PORT}"
             entries.append(
-                Entry(name=name, domains=(host.lower(),), host=host, port=80, rules=rules)
+                Entry(name=name, domains=(names.domain(host),), host=host, port=80, rules=rules)
             )
     return tuple(entries)
 
@@ -136,9 +137,9 @@ def explicit_table(q: Query, view: ir.View, name: str) -> Table | None:
 
 
 def _with_port(one: Called, hosts: list[Called], listener: int, view: ir.View) -> tuple[str, ...]:
-    names = calls.domains(one, view.namespace)
+    spoken = calls.domains(one, view.namespace)
     numbers = [other.port.number for other in hosts if other.host == one.host]
     preferred = [number for number in (listener, 80) if number in numbers]
     main = (preferred or numbers)[0]
-    explicit = tuple(f"{name}:{one.port.number}" for name in names if not name.startswith("*"))
-    return (*explicit, *names) if one.port.number == main else explicit
+    explicit = tuple(f"{name}:{one.port.number}" for name in spoken if not name.startswith("*"))
+    return (*explicit, *spoken) if one.port.number == main else explicit
