@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from plait.config.kinds import virtual_service as kinds
-from plait.mesh import destinations, ir, route_tables, virtual_hosts
+from plait.mesh import destinations, ir, route_actions, route_tables, virtual_hosts
 from plait.mesh.virtual_hosts import Entry
 from tests.support.mesh import Mesh, gateway, service, virtual_service
 
@@ -98,6 +100,45 @@ def test_a_rewritten_authority_wins_over_a_host_header():
     route = routes(mesh)[0]
     assert route.action.host_rewrite == "a.example"
     assert route.request_headers == ir.HeaderOps()
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken", "port"),
+    [
+        (kinds.HTTPRedirect(port=80), "http", 0),
+        (kinds.HTTPRedirect(port=443), "http", 443),
+        (kinds.HTTPRedirect(port=443), "https", 0),
+        (kinds.HTTPRedirect(port=80), "https", 80),
+        (kinds.HTTPRedirect(port=443, scheme="https"), "http", 0),
+        (kinds.HTTPRedirect(port=80, scheme="https"), "http", 80),
+    ],
+)
+def test_a_redirect_leaves_out_the_port_that_its_scheme_implies(
+    written: kinds.HTTPRedirect, spoken: str, port: int
+):
+    assert route_actions.redirect(written, 80, spoken).port == port
+
+
+def test_a_redirect_at_a_gateway_knows_that_requests_come_by_tls():
+    edge = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: demo}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: s, protocol: HTTPS}
+    hosts: [a.test]
+    tls: {mode: SIMPLE, credentialName: c}
+"""
+    rule = "hosts: [a.test]\ngateways: [edge]\nhttp: [{redirect: {uri: /x, port: 443}}]"
+    mesh = Mesh(edge, virtual_service("r", rule))
+
+    table = mesh.engine.get(route_tables.table, mesh.view(**gateway()), "https.443.s.edge.demo")
+
+    assert table is not None
+    host = mesh.engine.get(virtual_hosts.virtual_host, table.entries[0])
+    assert [route.action for route in host.routes] == [ir.Redirect(path="/x")]
 
 
 def test_a_rule_for_another_port_leaves_the_default_route():

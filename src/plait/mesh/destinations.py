@@ -27,6 +27,7 @@ class Context(Struct, frozen=True, cache_hash=True):
         selected: its matches by caller that apply.
         known: what the view knows of the hosts it sends to.
         rules: DestinationRules that select the caller.
+        encrypted: requests come by TLS, which a gateway ends.
     """
 
     key: Key
@@ -35,6 +36,7 @@ class Context(Struct, frozen=True, cache_hash=True):
     selected: tuple[ir.Selected, ...] = ()
     known: tuple[ir.HostId, ...] = ()
     rules: tuple[Key, ...] = ()
+    encrypted: bool = False
 
 
 def cluster_name(q: Query, context: Context, to: kinds.Destination, path: str) -> str:

@@ -141,7 +141,7 @@ def table(q: Query, view: ir.View, name: str) -> Table | None:
                 redirects |= {host} if server.redirect else set()
         redirects |= {h for _, h in server.hosts if server.redirect}
     entries = [
-        _entry(q, view, port, host, rules.get(host, {}), redirect=host in redirects)
+        _entry(q, view, http[0], host, rules.get(host, {}), redirect=host in redirects)
         for host in sorted({*rules, *redirects})
     ]
     if all(entry.domains != ("*",) for entry in entries):
@@ -150,8 +150,15 @@ def table(q: Query, view: ir.View, name: str) -> Table | None:
 
 
 def _entry(
-    q: Query, view: ir.View, port: int, host: str, rules: dict[Key, set[str]], *, redirect: bool
+    q: Query,
+    view: ir.View,
+    server: Served,
+    host: str,
+    rules: dict[Key, set[str]],
+    *,
+    redirect: bool,
 ) -> Entry:
+    port, encrypted = server.port, server.tls is not None
     ages = {key: _age(q, key) for key in rules}
     return Entry(
         name=f"{host}:{port}",
@@ -159,7 +166,7 @@ def _entry(
         host=host,
         port=port,
         rules=tuple(
-            context(q, view, key, port, tuple(sorted(rules[key])))
+            context(q, view, key, port, tuple(sorted(rules[key])), encrypted)
             for key in sorted(rules, key=ages.__getitem__)
         ),
         require_tls=redirect,

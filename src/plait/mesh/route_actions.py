@@ -67,7 +67,7 @@ def _operation(context: Context, action: ir.Action) -> str:
 
 def _action(q: Query, context: Context, http: kinds.HTTPRoute, section: str) -> ir.Action:
     if http.redirect is not None:
-        return redirect(http.redirect, context.port)
+        return redirect(http.redirect, context.port, "https" if context.encrypted else "http")
     if http.direct_response is not None:
         return reply(http.direct_response)
     rewrite = http.rewrite or kinds.HTTPRewrite()
@@ -102,14 +102,14 @@ def _weighted(
     return tuple(found)
 
 
-def redirect(written: kinds.HTTPRedirect, port: int) -> ir.Redirect:
-    """A redirect; `port` is the one listened to, for ``FROM_REQUEST_PORT``.
+def redirect(written: kinds.HTTPRedirect, port: int, scheme: str = "http") -> ir.Redirect:
+    """A redirect of requests to `port`, which is meant by ``FROM_REQUEST_PORT``, in `scheme`.
 
-    A port that the scheme implies is not written; an unknown code is 301.
+    A port that the scheme implies, be it written or spoken, is left out; an unknown code is 301.
     """
     derived = written.derive_port is kinds.RedirectPortSelection.FROM_REQUEST_PORT
     number = port if derived else written.port or 0
-    if _DEFAULT_PORTS.get(written.scheme) == number:
+    if _DEFAULT_PORTS.get(written.scheme or scheme) == number:
         number = 0
     return ir.Redirect(
         host=written.authority,

@@ -74,7 +74,12 @@ def _takes_all(route: ir.Route) -> bool:
 
 
 def context(
-    q: Query, view: ir.View, key: Key, port: int, gateways: tuple[str, ...] = ("mesh",)
+    q: Query,
+    view: ir.View,
+    key: Key,
+    port: int,
+    gateways: tuple[str, ...] = ("mesh",),
+    encrypted: bool = False,  # noqa: FBT001, FBT002 - an argument of a query
 ) -> Context:
     """What the routes of VirtualService `key` depend on in `view`."""
     return Context(
@@ -84,6 +89,7 @@ def context(
         selected=tuple(chosen for chosen in view.selected if chosen.key == key),
         known=q(known_destinations, view, key),
         rules=view.rules,
+        encrypted=encrypted,
     )
 
 
