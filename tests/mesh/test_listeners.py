@@ -142,6 +142,23 @@ ports: [{name: tcp, port: 3306}]
     assert set(found) == {"10.1.1.1_3306", "10.1.1.2_3306", "virtualOutbound"}
 
 
+def test_a_headless_service_of_anything_is_reached_at_its_endpoints():
+    endpoints = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: set-1, labels: {kubernetes.io/service-name: set}}
+addressType: IPv4
+ports: [{port: 5432}]
+endpoints: [{addresses: [10.1.0.1]}]
+"""
+    found = outbound(Mesh(service("set", ":5432", ip="None"), endpoints))
+    (requests,) = found["10.1.0.1_5432"].chains
+
+    assert isinstance(requests.action, ir.HttpChain)
+    assert requests.action.table == "set.demo.svc.cluster.local:5432"
+    assert clusters(found["10.1.0.1_5432"].default) == ["outbound|5432||set.demo.svc.cluster.local"]
+
+
 def test_a_detected_service_has_its_own_table_for_its_address():
     found = outbound(Mesh(service("any", ":7000", ip="10.0.0.7")))["10.0.0.7_7000"]
 

@@ -21,8 +21,12 @@ RESERVED = frozenset({15001, 15006, 15021, 15090})
 
 
 def addresses(q: Query, one: Called) -> tuple[str, ...]:
-    """Where the bytes of a host are told by where they go; a headless one's at its endpoints."""
-    if not one.headless or one.is_routed:
+    """Where the bytes of a host are told by where they go; a headless one's at its endpoints.
+
+    Also those of a headless one whose protocol is detected: each endpoint has a listener (Istio's
+    rule), or bytes for it would be for nobody known.
+    """
+    if not one.headless or one.port.protocol.is_http:
         return one.addresses
     found = {endpoint.address for endpoint in q(endpoints.endpoints, one.host)}
     return (*one.addresses, *sorted(found))
