@@ -6,7 +6,8 @@ import pytest
 
 from plait.config.meta import Key
 from plait.mesh import ir
-from plait.xds import clusters, endpoints, protos
+from plait.mesh import tls as mesh_tls
+from plait.xds import clusters, endpoints, protos, tls
 from plait.xds.admission import admitted
 from plait.xds.resource import CLUSTER, Absent, Child
 from tests.support import objects
@@ -229,3 +230,10 @@ def embedded(engine, message):
     )
     rest = {name: value for name, value in message.items() if name != "eds_cluster_config"}
     return {**rest, "type": "STATIC", "load_assignment": assignment}
+
+
+def test_hosts_that_come_and_go_leave_nothing_behind():
+    for i in range(2000):
+        tls.client(mesh_tls.Client(sni=f"outbound_.80_._.host-{i}.demo.svc.cluster.local"))
+
+    assert tls.client.cache_info().currsize <= 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from plait.base.digest import digest
@@ -162,7 +162,7 @@ def _spoken(cluster: ir.Cluster) -> str:
     return "http1" if cluster.http1 else ""
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _template(
     static: bool,  # noqa: FBT001 - part of the cache's key
     resolution: ir.Resolution,

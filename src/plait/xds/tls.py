@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from plait.mesh import tls
@@ -14,13 +14,14 @@ SDS_CLUSTER: Final = "sds-grpc"
 SOCKET: Final = "envoy.transport_sockets.tls"
 _RAW: Final = "envoy.transport_sockets.raw_buffer"
 _FILE_PATIENCE: Final = 2  # seconds
+_KEPT: Final = 1024  # ends at most: hosts come and go, and each has names of its own
 _V3, _GRPC = 2, 2
 _DNS, _URI = 2, 3  # SubjectAltNameMatcher.SanType
 _TRUST_ALL: Final = 1  # CertificateValidationContext.ACCEPT_UNTRUSTED
 _VERSIONS: Final = {version: number for number, version in enumerate(tls.Version)}
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def server(end: tls.Server) -> Any:
     """A TransportSocket of a filter chain; copied, never changed."""
     context = protos.DownstreamTlsContext()
@@ -36,7 +37,7 @@ def server(end: tls.Server) -> Any:
     return _socket(context)
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def client(end: tls.Client) -> Any:
     """A TransportSocket of a cluster; copied, never changed."""
     context = protos.UpstreamTlsContext(sni=end.sni)
