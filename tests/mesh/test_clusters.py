@@ -61,6 +61,15 @@ def test_a_clients_wildcard_goes_before_the_services_exact_name():
     assert chosen(engine, "client") == ["client/wide"]
 
 
+def test_a_clients_rule_holds_for_a_host_of_its_name_that_another_namespace_defines():
+    machines = entry("vm", "machines", hosts=(REVIEWS,), ports=[{"number": 9080, "name": "http"}])
+    own = rule(trafficPolicy={"connectionPool": {"tcp": {"connectTimeout": 3.0}}})
+    engine = objects.engine(machines, own)
+
+    assert cluster(engine, who=view("demo")).connect_timeout == 3.0
+    assert cluster(engine, who=view("stranger")).connect_timeout == 10.0
+
+
 def test_the_most_specific_host_wins_without_merging():
     wide = rule("wide", host="*.local")
     wider = rule("wider", host="*")

@@ -10,7 +10,7 @@ from plait.base.query import Query
 from plait.config import names
 from plait.config.kinds import destination_rule as kinds
 from plait.config.meta import Key, Object
-from plait.mesh import ir, scopes, workloads
+from plait.mesh import ir, scopes, visibility, workloads
 from plait.mesh.workloads import Pairs
 
 TABLE = "DestinationRule"
@@ -162,14 +162,23 @@ def client(q: Query, namespace: str) -> str:
 
     So that views of many namespaces can share what they have in common.
     """
-    own = f".{namespace}.svc.{names.DOMAIN}"
     for key in q.keys(TABLE, "namespace", namespace):
         found = q(rule, key)
-        if found and (not found.host.endswith(own) or found.exports != (names.EVERYWHERE,)):
+        if found and (found.exports != (names.EVERYWHERE,) or not _is_own(q, found)):
             return namespace
     restricted = q.keys(TABLE, "export", namespace)
     open_by_default = names.EVERYWHERE in q(exported_by_default)
     return namespace if restricted or not open_by_default else ""
+
+
+def _is_own(q: Query, found: Rule) -> bool:
+    """Whether a rule is about hosts that stand in its own namespace alone."""
+    if found.host.startswith("*") or not found.host.endswith(
+        f".{found.key.namespace}.svc.{names.DOMAIN}"
+    ):
+        return False
+    owners = (key for table in visibility.OWNERS for key in q.keys(table, "host", found.host))
+    return all(key.namespace == found.key.namespace for key in owners)
 
 
 # What they say
