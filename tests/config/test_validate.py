@@ -48,6 +48,14 @@ def check(kind: str, spec: str, path: str, message: str) -> None:
     assert all(each.hint for each in found.problems)
 
 
+def two_listeners(bind: str, number: int, other: str, another: int) -> str:
+    listeners = (
+        f"{{port: {{number: {port}}}, bind: '{address}', hosts: ['*/*']}}"
+        for address, port in ((bind, number), (other, another))
+    )
+    return f"egress: [{', '.join(listeners)}]"
+
+
 def http(fields: str) -> str:
     return f"hosts: [a], http: [{{{fields}}}]"
 
@@ -446,6 +454,8 @@ WORKLOAD_ENTRY = [
 ]
 
 SIDECAR = [
+    (two_listeners("unix:///a", 80, "unix:///a", 81), "egress[1].port", "twice"),
+    (two_listeners("FD00::1", 80, "fd00:0::1", 80), "egress[1].port", "twice"),
     ("workloadSelector: {labels: {a: 'b c'}}", "workloadSelector.labels.a", "label"),
     ("egress: [{}]", "egress[0].hosts", "no host"),
     ("egress: [{hosts: [a.com]}]", "egress[0].hosts[0]", "no namespace"),
@@ -767,3 +777,10 @@ def test_the_name_of_a_parameter_is_as_long_as_envoy_takes_it():
 
     assert isinstance(found, Change)
     assert [where for where, _ in errors(found)] == ["http[0].match[0].queryParams"]
+
+
+def test_a_duration_is_no_longer_than_envoy_can_count():
+    found = read("VirtualService", http(f"{ROUTED}, timeout: 9000000001s"))
+
+    assert found.object is None
+    assert [each.path for each in found.problems] == ["spec.http[0].timeout"]

@@ -91,7 +91,7 @@ _TEXTS: Mapping[str, Sequence[str]] = {
     "client_certificate": ("/etc/cert.pem",),
     "remove": ("x-a", "X-B"),
 }
-_TIMES = ("1s", "1.5s", "1ms", "0s", "9223372036s")
+_TIMES = ("1s", "1.5s", "1ms", "0s", "9000000000s")
 _TRANSPORTS = ("TCP", "TCP", "UDP")
 _KEYS: Mapping[str, Sequence[str]] = {
     "headers": ("x-a", ":path", ":method", "Host", "@request.auth.claims.sub", "x_y"),

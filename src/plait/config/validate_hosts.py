@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from plait.config import names as forms
 from plait.config import syntax, validate_rules, validate_tls
 from plait.config.document import Path
 from plait.config.finding import invalid, shown
@@ -302,11 +303,16 @@ def _egresses(listeners: Sequence[IstioEgressListener], path: Path) -> Findings:
             yield from syntax.protocol(listener.port.protocol, (*here, "port", "protocol"))
         yield from _egress(listener, here)
     bound = (
-        ((each.bind, each.port.number), (*path, i, "port"))
+        (_bound(each.bind, each.port.number), (*path, i, "port"))
         for i, each in enumerate(listeners)
         if each.port is not None
     )
-    yield from syntax.unique(((f"{bind or '*'}:{n}", at) for (bind, n), at in bound), "listener")
+    yield from syntax.unique(bound, "listener")
+
+
+def _bound(bind: str, number: int) -> str:
+    """What a listener takes: a socket's path whatever its number, else an address with a port."""
+    return bind if bind.startswith(_UNIX) else f"{forms.address(bind) or '*'}:{number}"
 
 
 def _egress(listener: IstioEgressListener, path: Path) -> Findings:

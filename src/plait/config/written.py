@@ -19,7 +19,7 @@ _UNITS: Final = {
     "ns": 1e-9,
 }
 _DURATION: Final = re.compile(rf"(?:{_PART.pattern})+")
-_LONGEST: Final = 9_223_372_036  # seconds: the most that Envoy and Go can count in nanoseconds
+_LONGEST: Final = 9_000_000_000  # seconds: Envoy counts nanoseconds in 64 bits
 _QUANTITY: Final = re.compile(
     r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i|n|u|[eE][+-]?[0-9]+)?"
 )
