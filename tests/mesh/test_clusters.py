@@ -406,6 +406,16 @@ def test_an_application_that_is_called_by_address(interception, endpoint, expect
     assert (one.address, one.ports[found.port]) == expected
 
 
+def test_an_application_at_the_workloads_own_address_is_reached_past_the_capture():
+    port = ir.InboundPort(number=9080, protocol=ir.Protocol.HTTP, endpoint="10.1.1.1:8080")
+
+    captured = inbound(ir.Interception.REDIRECT, port)["inbound|9080||"]
+    open_ = inbound(ir.Interception.NONE, port)["inbound|9080||"]
+
+    assert (captured.source, open_.source) == ("127.0.0.6", "")
+    assert captured.static
+
+
 # Diagnostics
 
 

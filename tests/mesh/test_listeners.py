@@ -370,3 +370,22 @@ def test_a_captured_workload_takes_no_socket_where_calls_are_handed_over():
     assert accepted is not None
     assert inbound_listeners.names(accepted) == ("virtualInbound", "10.0.0.7_8080")
     assert set(outbound(mesh)) == {"0.0.0.0_8080", "virtualOutbound"}
+
+
+@pytest.mark.parametrize(
+    ("written", "led"),
+    [
+        ("0.0.0.0:81", "10.1.1.1:81"),
+        ("[::]:81", "[fd00::1]:81"),
+        ("127.0.0.1:81", "127.0.0.1:81"),
+        ("unix:///a", "unix:///a"),
+    ],
+)
+def test_a_sidecar_leads_to_the_workloads_own_address_where_it_says_all(written: str, led: str):
+    port = "{number: 80, protocol: HTTP, name: a}"
+    mesh = Mesh(f"{SIDECAR}  ingress: [{{port: {port}, defaultEndpoint: '{written}'}}]")
+
+    found = mesh.placed(addresses=("10.1.1.1", "fd00::1")).inbound
+
+    assert found is not None
+    assert [one.endpoint for one in found.ports] == [led]

@@ -325,6 +325,8 @@ def _inbound(inbound: ir.Inbound, port: ir.InboundPort, timeout: float) -> ir.Cl
     captured = inbound.interception is ir.Interception.REDIRECT
     static = bool(port.endpoint) or not captured
     name = inbound_name(port.number)
+    application = _application(port, name)
+    around = captured and (not static or _is_captured(application.address))
     return ir.Cluster(
         name=name,
         resolution=ir.Resolution.ENDPOINTS if static else ir.Resolution.ORIGINAL,
@@ -333,14 +335,19 @@ def _inbound(inbound: ir.Inbound, port: ir.InboundPort, timeout: float) -> ir.Cl
         http1=port.protocol is ir.Protocol.HTTP,
         http2=port.protocol.is_http2,
         detected=port.protocol is ir.Protocol.AUTO,
-        endpoints=(_application(port, name),) if static else (),
+        endpoints=(application,) if static else (),
         static=static,
-        source="" if static else INBOUND_SOURCE,
+        source=INBOUND_SOURCE if around else "",
         service=port.host,
         namespace=inbound.namespace if port.host else "",
         port=name,
         origin=port.origin,
     )
+
+
+def _is_captured(address: str) -> bool:
+    """Whether what goes there would come in by the capture once more: sockets, IPv6 do not."""
+    return address != _LOOPBACK and ":" not in address
 
 
 def _application(port: ir.InboundPort, name: str) -> ir.Endpoint:

@@ -40,13 +40,25 @@ def accepted(q: Query, identity: ir.Identity, scope: Key | None) -> tuple[ir.Inb
     """
     written = q(ingress, scope, identity.interception) if scope else ()
     if written:
-        return tuple(_apart(port, identity) for port in written)
+        return tuple(_apart(_led(port, identity), identity) for port in written)
     found: dict[int, ir.InboundPort] = {}
     offers = sorted(_offers(q, identity), key=lambda pair: (pair[0].created, pair[0].key))
     for offer, overrides in offers:
         for port in _ports(q, identity, offer, overrides):
             found.setdefault(port.number, port)
     return tuple(found[number] for number in sorted(found))
+
+
+def _led(port: ir.InboundPort, identity: ir.Identity) -> ir.InboundPort:
+    """The same, led to the workload's own address where 0.0.0.0 or [::] is said (Istio's rule)."""
+    address, _, number = port.endpoint.rpartition(":")
+    if address not in (_EVERYWHERE, "[::]"):
+        return port
+    is_six = address == "[::]"
+    own = next((one for one in identity.addresses if (":" in one) is is_six), "")
+    if not own:
+        return port
+    return structs.replace(port, endpoint=f"[{own}]:{number}" if is_six else f"{own}:{number}")
 
 
 def _apart(port: ir.InboundPort, identity: ir.Identity) -> ir.InboundPort:

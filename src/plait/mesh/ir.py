@@ -202,7 +202,8 @@ class InboundPort(Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
         host: the host that names it, for statistics and routes; empty: no host.
         service_port: that host's port number.
         endpoint: ``address:port`` or ``unix://path`` of the application; empty: the
-            workload's own address (captured) or 127.0.0.1 (not captured).
+            workload's own address (captured) or 127.0.0.1 (not captured).  0.0.0.0 is left where
+            nobody knows the workload's own address: then it is 127.0.0.1.
         bind: address to listen on; empty: the capture listener.
     """
 

@@ -45,8 +45,8 @@ class IstioIngressListener(Struct, frozen=True, kw_only=True, rename="camel", om
 
     Attributes:
         bind: address; empty: all.
-        default_endpoint: ``127.0.0.1:port``, ``0.0.0.0:port`` or ``unix:///path`` of the
-            application; empty: the same port.
+        default_endpoint: ``127.0.0.1:port``, ``unix:///path`` or, at the workload's own
+            address, ``0.0.0.0:port`` of the application; empty: the same port of 127.0.0.1.
     """
 
     port: Port = Port()
