@@ -280,3 +280,27 @@ def test_a_table_nobody_has_is_none():
     assert mesh.engine.get(route_tables.table, mesh.view(), "no.such:1") is None
     assert mesh.engine.get(route_tables.table, mesh.view(**gateway()), "http.1") is None
     assert mesh.engine.get(route_tables.table, mesh.view(**gateway()), "80") is None
+
+
+def test_each_port_of_a_wildcard_host_is_reached_through_a_listener_of_a_sidecar():
+    wide = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wide, namespace: demo}
+spec:
+  hosts: ["*.ext.test"]
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: more, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: demo}
+spec:
+  egress: [{port: {number: 8000, name: p, protocol: HTTP}, hosts: ['*/*']}]
+"""
+    found = entries(Mesh(wide), "0.0.0.0_8000")
+
+    assert {name: entry.domains for name, entry in found.items()} == {
+        "*.ext.test:80": ("*.ext.test:80", "*.ext.test"),
+        "*.ext.test:81": ("*.ext.test:81",),
+        "allow_any": ("*",),
+    }

@@ -141,5 +141,5 @@ def _with_port(one: Called, hosts: list[Called], listener: int, view: ir.View) -
     numbers = [other.port.number for other in hosts if other.host == one.host]
     preferred = [number for number in (listener, 80) if number in numbers]
     main = (preferred or numbers)[0]
-    explicit = tuple(f"{name}:{one.port.number}" for name in spoken if not name.startswith("*"))
+    explicit = tuple(f"{name}:{one.port.number}" for name in spoken)
     return (*explicit, *spoken) if one.port.number == main else explicit
