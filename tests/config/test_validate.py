@@ -499,6 +499,7 @@ SERVICE = [
     ("type: X, ports: [{port: 1}]", "type", "no type"),
     ("type: ExternalName", "externalName", "missing"),
     ("clusterIP: a, ports: [{port: 1}]", "clusterIP", "no IP"),
+    ("clusterIPs: [None, a], ports: [{port: 1}]", "clusterIPs[1]", "no IP"),
     ("ports: [{port: 0}]", "ports[0].port", "no port"),
     ("ports: [{port: 1, protocol: HTTP}]", "ports[0].protocol", "no transport"),
     ("ports: [{port: 1}, {port: 2, name: a}]", "ports[0].name", "missing"),

@@ -31,6 +31,9 @@ def service(found: Object[Service], path: Path) -> Findings:
         yield invalid((*path, "ports"), "there is no port", hint)
     if spec.cluster_ip not in ("", "None"):
         yield from syntax.ip(spec.cluster_ip, (*path, "clusterIP"))
+    for i, address in enumerate(spec.cluster_ips):
+        if address != "None":
+            yield from syntax.ip(address, (*path, "clusterIPs", i))
     yield from syntax.labels(spec.selector, (*path, "selector"))
     for i, port in enumerate(spec.ports):
         yield from _port(port, (*path, "ports", i))
