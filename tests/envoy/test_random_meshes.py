@@ -14,7 +14,7 @@ from plait.config import catalog
 from plait.config.meta import Object
 from plait.mesh import status
 from tests.envoy.test_cases_accepted import bootstrap
-from tests.support import scale
+from tests.support import objects, scale
 from tests.support.case import Case
 from tests.support.envoy import validate
 from tests.support.meshes import Maker
@@ -52,7 +52,7 @@ class Made(Case):
         self.proxies = PROXIES
 
     def write(self, found: Iterable[Object[Any]]) -> None:
-        self.engine.commit([(catalog.table(one.key), one.key, one) for one in found])
+        self.engine.commit([objects.put(one) for one in found])
 
     def everything(self) -> dict[str, Any]:
         """All that every proxy is sent."""
@@ -62,19 +62,30 @@ class Made(Case):
 @pytest.mark.parametrize("number", range(scale.count(25, 2000)))
 def test_an_arbitrary_mesh_is_accepted(number: int, tmp_path: Path):
     number += scale.seed() * 100_000
-    objects = Maker(number).objects(OBJECTS)
-    mesh, other = Made(), Made()
+    found = Maker(number).objects(OBJECTS)
+    mesh = Made()
 
-    mesh.write(objects)
+    mesh.write(found)
     sent = mesh.everything()
-    for one in objects:
+    for one in found:
         mesh.engine.attempt(status.standing, one.key)
 
     assert mesh.engine.failures() == {}
     for proxy in PROXIES:
         validate(bootstrap(sent[proxy]) | {"layered_runtime": {"layers": [LIMITS]}}, tmp_path)
-    Random(number).shuffle(objects)
-    for one in objects:
-        other.write([one])
-        other.resources("captured")
-    assert other.everything() == sent
+    assert arrived_at(found, Random(number)) == sent
+
+
+def arrived_at(found: list[Object[Any]], random: Random) -> dict[str, Any]:
+    """The same, step by step from another mesh, whose proxies are served all the while."""
+    mesh, others = Made(), Maker(random.randrange(2**32)).objects(OBJECTS)
+    mesh.write(others)
+    mesh.everything()
+    kept = {one.key for one in found}
+    steps = [objects.put(one) for one in found]
+    steps += [objects.gone(one) for one in others if one.key not in kept]
+    random.shuffle(steps)
+    for step in steps:
+        mesh.engine.commit([step])
+        mesh.resources(random.choice(list(PROXIES)))
+    return mesh.everything()
