@@ -250,7 +250,10 @@ def test_a_headless_service_is_called_by_its_pods_names_too():
     )
 
 
-def test_a_gateway_puts_what_takes_everything_last():
+@pytest.mark.parametrize(
+    "match", ["", "match: [{uri: {prefix: /}}], ", "match: [{uri: {regex: '.*'}}], "]
+)
+def test_a_gateway_puts_what_takes_everything_last(match: str):
     edge = """
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -259,7 +262,7 @@ spec:
   selector: {istio: ingressgateway}
   servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
 """
-    old = "hosts: [a.test]\ngateways: [edge]\nhttp: [{directResponse: {status: 200}}]"
+    old = f"hosts: [a.test]\ngateways: [edge]\nhttp: [{{{match}directResponse: {{status: 200}}}}]"
     new = (
         "hosts: [a.test]\ngateways: [edge]\n"
         "http: [{match: [{uri: {prefix: /n}}], directResponse: {status: 201}}]"

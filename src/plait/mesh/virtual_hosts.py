@@ -69,7 +69,7 @@ def virtual_host(q: Query, entry: Entry) -> ir.VirtualHost:
 
 def _takes_all(route: ir.Route) -> bool:
     match = route.match
-    anywhere = match.path in (None, ir.Prefix("/"), ir.Exists())
+    anywhere = match.path in (None, ir.Prefix("/"), ir.Regex(".*"), ir.Exists())
     return anywhere and not match.headers and not match.query
 
 
