@@ -83,6 +83,27 @@ def test_the_most_specific_host_wins_without_merging():
     assert chosen(engine) == ["demo/exact"]
 
 
+def test_a_wildcard_in_a_label_stands_between_those_of_whole_labels():
+    wide = rule("wide", host="*.svc.cluster.local")
+    part = rule("part", host="*views.demo.svc.cluster.local")
+    other = rule("other", host="*news.demo.svc.cluster.local")
+    engine = objects.engine(wide, part, other)
+
+    assert chosen(engine) == ["demo/part"]
+
+    engine.commit([put(rule("near", host="*.demo.svc.cluster.local"))])
+
+    assert chosen(engine) == ["demo/part"]
+
+    engine.commit([put(rule("exact"))])
+
+    assert chosen(engine) == ["demo/exact"]
+
+    engine.commit([objects.gone(rule("exact")), objects.gone(part)])
+
+    assert chosen(engine) == ["demo/near"]
+
+
 def test_a_rule_that_is_not_exported_is_for_its_own_namespace():
     engine = objects.engine(rule(exportTo=["."]))
 

@@ -224,6 +224,23 @@ def test_a_host_that_only_a_rule_names_is_served_on_port_80():
     assert found.domains == ("new.example",)
 
 
+def test_a_wildcard_in_a_label_routes_what_it_covers():
+    part = "hosts: ['*b.demo.svc.cluster.local']\nhttp: [{directResponse: {status: 201}}]"
+    wide = "hosts: ['*.demo.svc.cluster.local']\nhttp: [{directResponse: {status: 200}}]"
+    mesh = Mesh(
+        service("web", "http:80"),
+        service("api", "http:80"),
+        virtual_service("part", part, created=5),
+        virtual_service("wide", wide),
+    )
+
+    found = entries(mesh, "80")
+
+    rules = {name: [one.key.name for one in entry.rules] for name, entry in found.items()}
+    assert rules["web.demo.svc.cluster.local:80"] == ["part"]
+    assert rules["api.demo.svc.cluster.local:80"] == ["wide"]
+
+
 def test_an_address_is_routed_as_callers_say_it():
     body = "hosts: ['fd00::1']\nhttp: [{directResponse: {status: 200}}]"
     mesh = Mesh(virtual_service("six", body))

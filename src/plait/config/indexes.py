@@ -109,8 +109,8 @@ def export(row: Object[Any]) -> tuple[str, ...]:
 
 
 def rule_host(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
-    """The host of a DestinationRule in full."""
-    return (names.resolve(row.spec.host, row.key.namespace),)
+    """The host of a DestinationRule in full; a partial wildcard also as one."""
+    return _filed([names.resolve(row.spec.host, row.key.namespace)])
 
 
 def rule_selecting(row: Object[destination_rule.DestinationRule]) -> tuple[str, ...]:
@@ -144,10 +144,15 @@ def route_gateway(row: Object[virtual_service.VirtualService]) -> tuple[str, ...
 
 
 def route_host(row: Object[virtual_service.VirtualService]) -> tuple[str, ...]:
-    """The hosts, in full, of a VirtualService that is for sidecars."""
+    """The hosts, in full, of a VirtualService for sidecars; a partial wildcard also as one."""
     if names.MESH not in route_gateway(row):
         return ()
-    return tuple(dict.fromkeys(names.resolve(host, row.key.namespace) for host in row.spec.hosts))
+    return _filed([names.resolve(host, row.key.namespace) for host in row.spec.hosts])
+
+
+def _filed(hosts: list[str]) -> tuple[str, ...]:
+    partial = [names.PARTIAL] if any(map(names.is_partial, hosts)) else []
+    return tuple(dict.fromkeys((*hosts, *partial)))
 
 
 def route_source_labels(row: Object[virtual_service.VirtualService]) -> tuple[bool, ...]:

@@ -13,6 +13,7 @@ DOMAIN: Final = "cluster.local"
 ROOT_NAMESPACE: Final = "istio-system"
 MESH: Final = "mesh"  # the gateway that stands for all sidecars
 EVERYWHERE: Final = "*"
+PARTIAL: Final = "*?"  # the bucket of indexes by host for what `is_partial`: `wildcards` has none
 
 
 def resolve(host: str, namespace: str) -> str:
@@ -61,6 +62,11 @@ def wildcards(host: str) -> tuple[str, ...]:
         rest = rest.split(".", 1)[1]
         found.append(f"*.{rest}")
     return (*found, "*")
+
+
+def is_partial(host: str) -> bool:
+    """Whether it is a wildcard that is a part of a label, such as ``*-api.example.com``."""
+    return host.startswith("*") and host != "*" and not host.startswith("*.")
 
 
 def matches(pattern: str, host: str) -> bool:

@@ -140,7 +140,21 @@ def rules_for(
     rule); in it, the most specific host.  Several rules for that host are merged: those that select
     the caller (`selected`) first, then oldest first.
     """
-    return chosen(q(about, host), namespace, client, selected)
+    more = q(partial, host) if q.keys(TABLE, "host", names.PARTIAL) else ()
+    return chosen(_specific(q(about, host), more), namespace, client, selected)
+
+
+def partial(q: Query, host: str) -> tuple[Rule, ...]:
+    """Rules whose host is a wildcard in a label that covers `host`, in order of age."""
+    return tuple(one for one in _written_for(q, names.PARTIAL) if names.matches(one.host, host))
+
+
+def _specific(whole: tuple[Rule, ...], partial: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """All of them, the longer wildcard first; equals stay in their order."""
+    if not partial:
+        return whole
+    every = {one.key: one for one in (*whole, *partial)}.values()
+    return tuple(sorted(every, key=lambda one: (one.host.startswith("*"), -len(one.host))))
 
 
 def chosen(

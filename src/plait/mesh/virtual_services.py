@@ -86,7 +86,7 @@ def candidates(q: Query, host: str) -> tuple[Key, ...]:
     (Istio's rule for sidecars: they are not merged).
     """
     found: list[Key] = []
-    for pattern in (host, *names.wildcards(host)):
+    for pattern in (host, *_wildcards(q, host)):
         keys = q.keys(TABLE, "host", pattern)
         rules = [rule_ for key in keys if (rule_ := q(rule, key))]
         found += [rule_.key for rule_ in sorted(rules, key=_age)]
@@ -96,6 +96,16 @@ def candidates(q: Query, host: str) -> tuple[Key, ...]:
 def served(q: Query, gateway: str, namespace: str) -> tuple[Key, ...]:
     """VirtualServices bound to `gateway` that its proxies in `namespace` know of, older first."""
     return tuple(key for key in q(bound, gateway) if q(seen, key, namespace, None))
+
+
+def _wildcards(q: Query, host: str) -> tuple[str, ...]:
+    """The wildcards by which a VirtualService may route `host`, the longer first."""
+    found = set(names.wildcards(host))
+    for key in q.keys(TABLE, "host", names.PARTIAL):
+        written = q(rule, key)
+        hosts = written.hosts if written else ()
+        found |= {one for one in hosts if names.is_partial(one) and names.matches(one, host)}
+    return tuple(sorted(found, key=lambda one: (-len(one), one)))
 
 
 def bound(q: Query, gateway: str) -> tuple[Key, ...]:
