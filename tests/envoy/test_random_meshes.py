@@ -11,6 +11,7 @@ import pytest
 
 from plait.base.query import Engine
 from plait.config import catalog
+from plait.config.mesh_config import MeshConfig
 from plait.config.meta import Object
 from plait.mesh import status
 from tests.envoy.test_cases_accepted import bootstrap
@@ -47,9 +48,10 @@ LIMITS = {"name": "limits", "static_layer": {"re2.max_program_size.error_level":
 class Made(Case):
     """Objects in an engine, as cases are."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: MeshConfig) -> None:
         self.engine = Engine(catalog.tables())
         self.proxies = PROXIES
+        self.engine.commit([("MeshConfig", "mesh", settings)])
 
     def write(self, found: Iterable[Object[Any]]) -> None:
         self.engine.commit([objects.put(one) for one in found])
@@ -62,8 +64,9 @@ class Made(Case):
 @pytest.mark.parametrize("number", range(scale.count(25, 2000)))
 def test_an_arbitrary_mesh_is_accepted(number: int, tmp_path: Path):
     number += scale.seed() * 100_000
-    found = Maker(number).objects(OBJECTS)
-    mesh = Made()
+    maker = Maker(number)
+    found, settings = maker.objects(OBJECTS), maker.settings()
+    mesh = Made(settings)
 
     mesh.write(found)
     sent = mesh.everything()
@@ -73,17 +76,19 @@ def test_an_arbitrary_mesh_is_accepted(number: int, tmp_path: Path):
     assert mesh.engine.failures() == {}
     for proxy in PROXIES:
         validate(bootstrap(sent[proxy]) | {"layered_runtime": {"layers": [LIMITS]}}, tmp_path)
-    assert arrived_at(found, Random(number)) == sent
+    assert arrived_at(found, settings, Random(number)) == sent
 
 
-def arrived_at(found: list[Object[Any]], random: Random) -> dict[str, Any]:
+def arrived_at(found: list[Object[Any]], settings: MeshConfig, random: Random) -> dict[str, Any]:
     """The same, step by step from another mesh, whose proxies are served all the while."""
-    mesh, others = Made(), Maker(random.randrange(2**32)).objects(OBJECTS)
+    other = Maker(random.randrange(2**32))
+    mesh, others = Made(other.settings()), other.objects(OBJECTS)
     mesh.write(others)
     mesh.everything()
     kept = {one.key for one in found}
     steps = [objects.put(one) for one in found]
     steps += [objects.gone(one) for one in others if one.key not in kept]
+    steps.append(("MeshConfig", "mesh", settings))
     random.shuffle(steps)
     for step in steps:
         mesh.engine.commit([step])

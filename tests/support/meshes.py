@@ -17,8 +17,11 @@ import msgspec
 from plait.config import catalog, codec
 from plait.config.catalog import Kind
 from plait.config.kinds import core, service_entry, sidecar, virtual_service
+from plait.config.kinds.sidecar import OutboundTrafficPolicyMode as Mode
+from plait.config.mesh_config import MeshConfig, OutboundTrafficPolicy
 from plait.config.meta import Object
 from plait.config.ports import Change
+from tests.support import objects
 
 SPACES = ("demo", "other", "istio-system")
 LABELS: tuple[dict[str, str], ...] = ({"app": "a"}, {"app": "b", "version": "v1"})
@@ -133,7 +136,38 @@ class Maker:
         for _ in range(count):
             made = self.one(catalog.KINDS[self.random.choice(KINDS)])
             found[made.key] = made
+        for address in ("192.0.2.7", "10.1.1.1"):
+            made = self.pod(address)
+            found[made.key] = made
         return list(found.values())
+
+    def pod(self, address: str) -> Object[Any]:
+        """A Pod that selectors may pick."""
+        choose = self.random.choice
+        labels = {**choose(LABELS), **choose(({}, {"security.istio.io/tlsMode": "istio"}))}
+        ports = [{"name": "http", "containerPort": 8080}]
+        return objects.pod(
+            address,
+            choose(SPACES),
+            labels=labels,
+            ready=choose((True, True, False)),
+            account=choose(("", "a")),
+            containers=[{"name": "main", "ports": ports}],
+        )
+
+    def settings(self) -> MeshConfig:
+        """The mesh's settings."""
+        choose = self.random.choice
+        return MeshConfig(
+            outbound_traffic_policy=OutboundTrafficPolicy(mode=choose([*Mode])),
+            access_log_file=choose(("", "/dev/null")),
+            protocol_detection_timeout=choose((0.0, 0.1)),
+            default_service_export_to=choose((("*",), (".",))),
+            default_virtual_service_export_to=choose((("*",), (".",))),
+            default_destination_rule_export_to=choose((("*",), (".", "other"))),
+            trust_domain_aliases=choose(((), ("old.example",))),
+            enable_auto_mtls=choose((True, True, False)),
+        )
 
     def one(self, kind: Kind) -> Object[Any]:
         """The first of many that is let through."""
@@ -148,6 +182,7 @@ class Maker:
         space = "istio-system" if kind.kind == "Gateway" else self.random.choice(SPACES)
         metadata: dict[str, Any] = {"name": name, "namespace": space}
         metadata["labels"] = self.random.choice(LABELS)
+        metadata["creationTimestamp"] = f"2026-01-0{self.random.randint(1, 2)}T00:00:00Z"
         if kind.kind == "EndpointSlice":
             metadata["labels"] = {"kubernetes.io/service-name": name}
         body = self.struct(kind.spec)
