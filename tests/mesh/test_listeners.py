@@ -159,6 +159,23 @@ endpoints: [{addresses: [10.1.0.1]}]
     assert clusters(found["10.1.0.1_5432"].default) == ["outbound|5432||set.demo.svc.cluster.local"]
 
 
+def test_an_endpoint_of_a_headless_service_without_an_ip_address_has_no_listener():
+    machine = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: NAME}
+spec: {address: 'ADDRESS', labels: {app: db}}
+"""
+    texts = [
+        machine.replace("NAME", name).replace("ADDRESS", address)
+        for name, address in (("a", "db.example"), ("b", "unix:///run/db"), ("c", "10.1.1.3"))
+    ]
+
+    found = outbound(Mesh(service("db", "tcp:3306", ip="None"), *texts))
+
+    assert set(found) == {"10.1.1.3_3306", "virtualOutbound"}
+
+
 def test_a_detected_service_has_its_own_table_for_its_address():
     found = outbound(Mesh(service("any", ":7000", ip="10.0.0.7")))["10.0.0.7_7000"]
 

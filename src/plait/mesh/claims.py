@@ -29,7 +29,7 @@ def addresses(q: Query, one: Called) -> tuple[str, ...]:
     if not one.headless or one.port.protocol.is_http:
         return one.addresses
     found = {endpoint.address for endpoint in q(endpoints.endpoints, one.host)}
-    return (*one.addresses, *sorted(found))
+    return (*one.addresses, *sorted(filter(endpoints.is_address, found)))
 
 
 def owner(q: Query, view: ir.View, address: str, number: int) -> Called | None:

@@ -258,11 +258,12 @@ def _bare(one: ir.Endpoint, port: str) -> ir.Endpoint:
 def _is_callable(one: ir.Endpoint, port: str, *, looked_up: bool) -> bool:
     if one.address.startswith("unix://"):
         return not looked_up and port in one.ports
-    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (looked_up or _is_address(one.address))
+    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (looked_up or is_address(one.address))
 
 
 @lru_cache(maxsize=65536)
-def _is_address(written: str) -> bool:
+def is_address(written: str) -> bool:
+    """Whether it is an IP address: no name to look up and no socket's path."""
     try:
         ip_address(written)
     except ValueError:
