@@ -67,7 +67,7 @@ def test_a_certificate_is_for_where_the_doors_are_and_what_the_operator_says():
     assert found == ("10.0.0.1", "fd00::1", "plane")
     assert named == ("plane.example",)
     assert [(one["event"], one["addresses"]) for one in logs] == [
-        ("doors without a name", ["0.0.0.0"])
+        ("doors without a name: give --xds-name", ["0.0.0.0"])
     ]
 
 

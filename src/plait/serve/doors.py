@@ -157,7 +157,7 @@ def names(given: Sequence[str], addresses: Sequence[str]) -> tuple[str, ...]:
     """
     hosts = [_host(one) for one in addresses if not one.startswith("unix:")]
     if not given and (wide := [one for one in hosts if _is_everywhere(one)]):
-        _log.warning("doors without a name", addresses=wide, hint="give --xds-name")
+        _log.warning("doors without a name: give --xds-name", addresses=wide)
     return tuple(dict.fromkeys((*given, *(one for one in hosts if not _is_everywhere(one)))))
 
 
