@@ -1,4 +1,8 @@
+import ipaddress
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from plait.config import names
 from plait.config.meta import Key
@@ -73,3 +77,17 @@ def test_a_service_has_its_full_name():
     key = Key(group="", kind="Service", namespace="demo", name="reviews")
 
     assert names.service_host(key) == "reviews.demo.svc.cluster.local"
+
+
+NUMBERS = st.integers(0, 300).map(str) | st.sampled_from(["", "01", "1 ", "\uff11", "f"])
+
+
+@given(st.lists(NUMBERS, max_size=6).map(".".join) | st.ip_addresses().map(str) | st.text())
+@example("10.0.0.1\n")
+def test_an_address_is_what_python_reads_as_one(written: str):
+    try:
+        ipaddress.ip_address(written)
+    except ValueError:
+        assert not names.is_address(written)
+    else:
+        assert names.is_address(written)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from plait.config.meta import Key
@@ -14,6 +15,7 @@ ROOT_NAMESPACE: Final = "istio-system"
 MESH: Final = "mesh"  # the gateway that stands for all sidecars
 EVERYWHERE: Final = "*"
 PARTIAL: Final = "*?"  # the bucket of indexes by host for what `is_partial`: `wildcards` has none
+_IPV4: Final = re.compile(r"((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}", re.ASCII)
 
 
 def resolve(host: str, namespace: str) -> str:
@@ -27,18 +29,34 @@ def resolve(host: str, namespace: str) -> str:
     return f"{host}.{namespace}.svc.{DOMAIN}"
 
 
-@lru_cache(maxsize=65536)
 def address(written: str) -> str:
     """An IP address or range in its one form; what is neither stays as it is.
 
     ``FD00:0::1`` and ``fd00::1/128`` are ``fd00::1``, ``10.0.0.9/8`` is ``10.0.0.0/8``: told
     apart they would be two listeners of one address, which Envoy refuses.
     """
+    # of an IPv4 address there is one form: leading zeros are none
+    return _in_one_form(written) if ":" in written or "/" in written else written
+
+
+@lru_cache(maxsize=65536)
+def _in_one_form(written: str) -> str:
     try:
         found = ip_network(written, strict=False)
     except ValueError:
         return written
     return str(found.network_address if found.num_addresses == 1 else found)
+
+
+def is_address(written: str) -> bool:
+    """Whether it is an IP address: no name to look up and no socket's path."""
+    if _IPV4.fullmatch(written):  # as most are, and ten times as quick
+        return True
+    try:
+        ip_address(written)
+    except ValueError:
+        return False
+    return True
 
 
 def domain(host: str) -> str:

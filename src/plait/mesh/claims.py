@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from plait.base.query import Query
+from plait.config import names
 from plait.config.diagnostics import Diagnostic, Severity
 from plait.mesh import called as calls
 from plait.mesh import endpoints, hosts, ir, visibility
@@ -29,7 +30,7 @@ def addresses(q: Query, one: Called) -> tuple[str, ...]:
     if not one.headless or one.port.protocol.is_http:
         return one.addresses
     found = {endpoint.address for endpoint in q(endpoints.endpoints, one.host)}
-    return (*one.addresses, *sorted(filter(endpoints.is_address, found)))
+    return (*one.addresses, *sorted(filter(names.is_address, found)))
 
 
 def owner(q: Query, view: ir.View, address: str, number: int) -> Called | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from ipaddress import ip_address
 
 from plait.base.query import Query
+from plait.config import names
 from plait.mesh import ir
 from plait.mesh.addresses import addresses
 from plait.mesh.endpoints import endpoints
@@ -26,7 +26,7 @@ def records(
     name = host.name.lower()
     if host.headless:
         return _headless(name, q(endpoints, host_id))
-    found = tuple(one for one in q(addresses, host_id, addressing) if _is_address(one))
+    found = tuple(one for one in q(addresses, host_id, addressing) if names.is_address(one))
     if not found and _is_alias(host, host_id):
         found = tuple(one.address for one in q(endpoints, host_id))[:1]
     return {name: found} if found and name != "*" else {}
@@ -35,7 +35,7 @@ def records(
 def _headless(name: str, found: tuple[ir.Endpoint, ...]) -> Mapping[str, tuple[str, ...]]:
     meant: defaultdict[str, set[str]] = defaultdict(set)
     for one in found:
-        if one.ready and _is_address(one.address):
+        if one.ready and names.is_address(one.address):
             meant[name].add(one.address)
             if one.hostname:
                 meant[f"{one.hostname.lower()}.{name}"].add(one.address)
@@ -44,11 +44,3 @@ def _headless(name: str, found: tuple[ir.Endpoint, ...]) -> Mapping[str, tuple[s
 
 def _is_alias(host: ir.Host, host_id: ir.HostId) -> bool:
     return host_id.owners[0].kind == "Service" and host.resolution is ir.Resolution.DNS
-
-
-def _is_address(written: str) -> bool:
-    try:
-        ip_address(written)
-    except ValueError:
-        return False
-    return True

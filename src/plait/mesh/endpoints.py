@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 from msgspec import structs
@@ -258,17 +256,7 @@ def _bare(one: ir.Endpoint, port: str) -> ir.Endpoint:
 def _is_callable(one: ir.Endpoint, port: str, *, looked_up: bool) -> bool:
     if one.address.startswith("unix://"):
         return not looked_up and port in one.ports
-    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (looked_up or is_address(one.address))
-
-
-@lru_cache(maxsize=65536)
-def is_address(written: str) -> bool:
-    """Whether it is an IP address: no name to look up and no socket's path."""
-    try:
-        ip_address(written)
-    except ValueError:
-        return False
-    return True
+    return 0 < one.ports.get(port, 0) <= _LAST_PORT and (looked_up or names.is_address(one.address))
 
 
 def _fitting(found: list[ir.Endpoint]) -> list[ir.Endpoint]:
