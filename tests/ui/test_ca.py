@@ -71,7 +71,7 @@ def test_a_token_lets_a_machine_join_once_and_its_certificate_is_shown(plane: Pl
 
     assert [uri(BILLING)] == names(chain[0])
     assert code == "UNAUTHENTICATED"
-    assert re.search(rf"{identifier} +demo +billing .* ago", listed)
+    assert re.search(rf"{identifier} +join +demo/billing .* ago", listed)
     wide = plane.run("cert", "-o", "wide")
     assert re.search(rf"vm.demo +{BILLING} .* OK +no", wide)
     assert roots(plane)[0][:16] in wide

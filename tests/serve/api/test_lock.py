@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import subprocess
 import threading
@@ -24,9 +25,10 @@ from plait.base.clock import ManualClock, WallClock
 from plait.base.errors import SettingsError
 from plait.config import catalog
 from plait.serve.api import lock as locks
+from plait.serve.api import tokens as api_tokens
 from plait.serve.api.access import Role, User
 from plait.serve.api.lock import Lock, from_files
-from plait.serve.api.tokens import TokenError, Tokens
+from plait.serve.api.tokens import LONGEST, TokenError, Tokens, UnknownTokenError
 from tests.support.api_server import Api, api
 from tests.support.authority import Authority
 from tests.support.plane import PLAIT, ROOT
@@ -165,6 +167,9 @@ def test_plait_works_with_a_token_and_makes_some(tmp_path: Path):
             token, _, identifier = made[1].strip().partition("\nid: ")
             got = await plait(token, "get", "vs", "-n", "demo")
             refused = await plait(token, "token", "api", "x", "--role", "admin")
+            shown = await plait(admin, "token", "list")
+            unseen = await plait(token, "token", "list")
+            typo = await plait(admin, "token", "revoke", "api-0123456789abcdef")
             await plait(admin, "token", "revoke", identifier)
             revoked = await plait(token, "get", "vs", "-n", "demo")
             other = tmp_path / "other.pem"
@@ -176,6 +181,10 @@ def test_plait_works_with_a_token_and_makes_some(tmp_path: Path):
         assert "plait ca roots > roots.pem" in strange[1]
         assert made[0] == 0, made
         assert (got[0], "reviews" in got[1]) == (0, True), got
+        assert re.search(rf"{identifier} +api +vera +viewer +\d+m\d+s", shown[1]), shown
+        assert token not in shown[1]
+        assert (unseen[0], "admins alone" in unseen[1], identifier in unseen[1]) == (0, True, False)
+        assert (typo[0], 'no API token "api-0123456789abcdef"' in typo[1]) == (1, True), typo
         assert (refused[0], "cannot post path" in refused[1]) == (1, True), refused
         assert (revoked[0], "revoked" in revoked[1]) == (1, True), revoked
 
@@ -230,6 +239,74 @@ def test_a_token_ends_and_may_be_revoked_also_for_the_next_control_plane(tmp_pat
     clock.advance(60)
     with pytest.raises(TokenError, match="over"):
         later.grant(second)
+
+
+def test_given_tokens_are_listed_without_what_they_are_until_they_end(tmp_path: Path):
+    clock = ManualClock()
+    tokens = Tokens(tmp_path, clock)
+    token, first, end = tokens.issue(EDITOR, 60)
+    _, second, _ = tokens.issue(VIEWER, 90)
+    _, third, _ = tokens.issue(ADMIN, 90)
+    tokens.revoke(third)
+    shown = {one["id"]: one for one in Tokens(tmp_path, clock).shown()}
+
+    assert shown.keys() == {first, second}
+    assert shown[first] == {
+        "id": first,
+        "subject": "ed",
+        "role": "editor",
+        "namespaces": ("demo",),
+        "given": end - 60,
+        "expires": end,
+        "left": 60,
+    }
+    for part in token.split("."):
+        assert part not in (tmp_path / "given.json").read_text()
+    clock.advance(60)
+    assert [one["id"] for one in tokens.shown()] == [second]
+    tokens.issue(VIEWER, 60)
+    assert first not in (tmp_path / "given.json").read_text()
+
+
+def test_what_is_no_token_is_not_revoked(tmp_path: Path):
+    clock = ManualClock()
+    tokens = Tokens(tmp_path, clock)
+    _, over, _ = tokens.issue(EDITOR, 60)
+    clock.advance(60)
+
+    for identifier in ("api-0123456789abcdef", "api-0", over):
+        with pytest.raises(UnknownTokenError, match=identifier):
+            tokens.revoke(identifier)
+
+
+def test_a_token_that_is_older_than_the_list_is_good_and_may_be_revoked(tmp_path: Path):
+    clock = ManualClock()
+    token, identifier, _ = Tokens(tmp_path, clock).issue(EDITOR, 60)
+    (tmp_path / "given.json").unlink()
+    tokens = Tokens(tmp_path, clock)
+
+    assert tokens.grant(token).user == EDITOR
+    assert tokens.revoke(identifier) is False
+    with pytest.raises(TokenError, match="revoked"):
+        tokens.grant(token)
+    with pytest.raises(UnknownTokenError):
+        tokens.revoke("api-0")
+    clock.advance(LONGEST)
+    with pytest.raises(UnknownTokenError):
+        Tokens(tmp_path, clock).revoke("api-0123456789abcdef")
+
+
+def test_there_are_not_more_tokens_than_can_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api_tokens, "MOST", 1)
+    tokens = Tokens(tmp_path, ManualClock())
+    _, identifier, _ = tokens.issue(VIEWER, 60)
+    with pytest.raises(TokenError, match="revoke some first"):
+        tokens.issue(VIEWER, 60)
+    tokens.revoke(identifier)
+
+    tokens.issue(VIEWER, 60)
 
 
 def test_of_two_tokens_that_are_revoked_at_once_none_is_good(

@@ -20,7 +20,7 @@ from plait.serve.api import access, paths, status
 from plait.serve.api.access import LOCAL, Role, User
 from plait.serve.api.guard import OPEN, Handler
 from plait.serve.api.replies import reply
-from plait.serve.api.tokens import LONGEST, PREFIX, Grant, TokenError, Tokens
+from plait.serve.api.tokens import LONGEST, Grant, TokenError, Tokens, UnknownTokenError
 from plait.serve.doors import Pair
 
 LOOK: Final = 1.0
@@ -82,17 +82,21 @@ class Lock:
                     self._error = str(error)
                     _log.warning("api certificate not renewed", error=self._error)
 
-    async def revoke(self, identifier: str) -> None:
+    async def revoke(self, identifier: str) -> bool:
         """A token is void from now on, also for what is being answered, such as watches.
+
+        False: it is not listed, and may be one that is older than the list, or none at all.
 
         Raises:
             OSError: it cannot be noted.
+            UnknownTokenError: there is none of that id, or it is over.
         """
-        await asyncio.to_thread(self.tokens.revoke, identifier)
+        is_known = await asyncio.to_thread(self.tokens.revoke, identifier)
         now = asyncio.get_running_loop().time()
         for limit in tuple(self._limits.get(identifier, ())):
             if not limit.expired():  # its connection is ending already
                 limit.reschedule(now)
+        return is_known
 
     def grant(self, request: web.Request) -> Grant | None:
         """What the token says of who asks; None: it is somebody on this machine, without one.
@@ -170,7 +174,7 @@ class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def routes(lock: Lock | None) -> list[web.RouteDef]:
-    """The pages by which tokens are made and revoked."""
+    """The pages by which tokens are made, listed and revoked."""
 
     def locked() -> Lock:
         if lock is None:
@@ -179,28 +183,54 @@ def routes(lock: Lock | None) -> list[web.RouteDef]:
 
     async def create(request: web.Request) -> web.Response:
         given = locked().tokens
-        try:
-            wanted = msgspec.json.decode(await request.read(), type=_Wanted)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise status.bad_request(f"no such token: {error}") from error
-        if not wanted.subject or not 0 < wanted.seconds <= LONGEST:
-            raise status.bad_request(f"a subject, and from 1 to {LONGEST} seconds are needed")
-        if (wanted.role is Role.EDITOR) != bool(wanted.namespaces):
-            raise status.bad_request("an editor needs namespaces, and nobody else has some")
+        wanted = _wanted(await request.read())
         user = User(name=wanted.subject, role=wanted.role, namespaces=wanted.namespaces)
-        token, identifier, end = given.issue(user, wanted.seconds)
+        try:
+            token, identifier, end = await asyncio.to_thread(given.issue, user, wanted.seconds)
+        except TokenError as error:
+            raise status.StatusError(409, "Conflict", str(error)) from error
+        except OSError as error:
+            raise _unnoted(error) from error
         _log.info("token given", key=identifier, role=wanted.role.value)
         return reply({"token": token, "id": identifier, "expires": end}, 201)
 
+    async def listed(request: web.Request) -> web.Response:
+        del request
+        return reply(lock.tokens.shown() if lock else [])
+
     async def revoke(request: web.Request) -> web.Response:
         identifier = request.match_info["id"]
-        if not identifier.startswith(PREFIX):
-            raise status.bad_request(f'ids of these tokens begin with "{PREFIX}"')
-        await locked().revoke(identifier)
+        try:
+            is_known = await locked().revoke(identifier)
+        except UnknownTokenError as error:
+            raise status.StatusError(404, "NotFound", str(error)) from error
+        except OSError as error:
+            raise _unnoted(error) from error
         _log.info("token revoked", key=identifier)
-        return reply({"id": identifier})
+        return reply({"id": identifier, "known": is_known})
 
-    return [web.post(PAGE, create), web.delete(PAGE + "/{id}", revoke)]
+    return [web.post(PAGE, create), web.get(PAGE, listed), web.delete(PAGE + "/{id}", revoke)]
+
+
+def _wanted(body: bytes) -> _Wanted:
+    """What a token is asked for.
+
+    Raises:
+        StatusError: 400.
+    """
+    try:
+        wanted = msgspec.json.decode(body, type=_Wanted)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise status.bad_request(f"no such token: {error}") from error
+    if not wanted.subject or not 0 < wanted.seconds <= LONGEST:
+        raise status.bad_request(f"a subject, and from 1 to {LONGEST} seconds are needed")
+    if (wanted.role is Role.EDITOR) != bool(wanted.namespaces):
+        raise status.bad_request("an editor needs namespaces, and nobody else has some")
+    return wanted
+
+
+def _unnoted(error: OSError) -> status.StatusError:
+    return status.StatusError(503, "ServiceUnavailable", f"nothing is changed: {error}")
 
 
 def _target(request: web.Request) -> paths.Target | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwk, jwt
@@ -20,6 +22,7 @@ from plait.base import private
 from plait.base.clock import Clock
 from plait.base.errors import PlaitError, SettingsError
 from plait.serve.api.access import Role, User
+from plait.serve.api.given import MOST, Given, Ledger
 
 AUDIENCE: Final = "plait-api"
 PREFIX: Final = "api-"
@@ -29,11 +32,15 @@ LONGEST: Final = 366 * 86_400
 _ISSUER: Final = "plait"
 _ALGORITHM: Final = "ES256"
 _SIZE: Final = 8_192  # characters of a token
-_CLAIMS: Final = jwt.JWTClaimsRegistry(leeway=0)
+_ID: Final = re.compile(r"api-[0-9a-f]{16}")
 
 
 class TokenError(PlaitError):
     """A token proves nothing; the message says why, and nothing of the token."""
+
+
+class UnknownTokenError(PlaitError):
+    """There is no token of that id."""
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -48,7 +55,7 @@ class Tokens:
     """The tokens of one control plane.
 
     Args:
-        directory: keeps the key, and which tokens are revoked, for our own user alone.
+        directory: keeps the key, and which tokens are given and revoked, for our own user alone.
         clock: tells when a token is over.
 
     Raises:
@@ -58,10 +65,13 @@ class Tokens:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._revoked_file = directory / "revoked.json"
         self._clock = clock
-        self._revoking = threading.Lock()
+        self._changing = threading.Lock()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._key = _key(directory / "tokens.pem")
+            key = directory / "tokens.pem"
+            older = int(clock.now()) + LONGEST if key.exists() else 0  # it may have signed some
+            self._given = Ledger(directory / "given.json", older)
+            self._key = _key(key)
             self._revoked: dict[str, int] = _revoked(self._revoked_file)
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
@@ -70,7 +80,12 @@ class Tokens:
             ) from error
 
     def issue(self, user: User, seconds: int) -> tuple[str, str, int]:
-        """A token, its id, and when it ends in seconds since the epoch."""
+        """A token, its id, and when it ends in seconds since the epoch.
+
+        Raises:
+            OSError: that it was given cannot be noted.
+            TokenError: there are too many.
+        """
         now = int(self._clock.now())
         identifier = PREFIX + secrets.token_hex(8)
         claims = {
@@ -84,7 +99,28 @@ class Tokens:
             "namespaces": sorted(user.namespaces),
         }
         token = jwt.encode({"alg": _ALGORITHM}, claims, self._key)
+        noted = Given(
+            id=identifier,
+            subject=user.name,
+            role=user.role,
+            namespaces=tuple(sorted(user.namespaces)),
+            given=now,
+            expires=now + seconds,
+        )
+        with self._changing:
+            if len(self._given.known(now)) >= MOST:
+                raise TokenError(f"there are {MOST} API tokens: revoke some first")
+            self._given.add(noted)
         return token, identifier, now + seconds
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Those that are good and not older than the list of them, the newest first.
+
+        `given` and `expires` are in seconds since the epoch, `left` from now.
+        """
+        now = self._clock.now()
+        found = (one for one in self._given.known(now) if one.id not in self._revoked)
+        return [{**msgspec.to_builtins(one), "left": one.expires - now} for one in found]
 
     def grant(self, token: str) -> Grant:
         """Who shows a token, and until when.
@@ -100,18 +136,30 @@ class Tokens:
             raise TokenError("the token was not given by this control plane") from error
         return self._checked(claims)
 
-    def revoke(self, identifier: str) -> None:
-        """A token is void from now on, whether or not it was ever given.
+    def revoke(self, identifier: str) -> bool:
+        """A token is void from now on.
+
+        False: it is not listed, and may be one that is older than the list, or none at all.
 
         Raises:
             OSError: it cannot be noted.
+            UnknownTokenError: there is none of that id, or it is over.
         """
-        with self._revoking:  # of two at a time, each in a thread, neither may be lost
+        with self._changing:  # of two at a time, each in a thread, neither may be lost
             now = int(self._clock.now())
+            if identifier in self._revoked:
+                return True
+            is_known = any(one.id == identifier for one in self._given.known(now))
+            if not is_known and not (self._given.may_lack(now) and _ID.fullmatch(identifier)):
+                raise UnknownTokenError(
+                    f'there is no API token "{identifier}": plait token list shows those there are'
+                )
             kept = {name: end for name, end in self._revoked.items() if end > now}
             kept[identifier] = now + LONGEST
             private.write(self._revoked_file, json.dumps(kept).encode(), lasting=True)
             self._revoked = kept
+            self._given.remove(identifier)
+        return is_known
 
     def left(self, grant: Grant) -> float:
         """Seconds until a token is over."""

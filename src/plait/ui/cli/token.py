@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from plait.ui.cli import token_api, token_join
+from plait.ui.cli import token_api, token_join, token_list
 
 _EXAMPLES = """
 Examples: plait token create -n demo --service-account billing · plait token list ·
@@ -25,5 +25,5 @@ def revoke(identifier: str) -> None:
     module.revoke(identifier)
 
 
-for _verb in (token_join.create, token_join.listed, token_api.api, revoke):
+for _verb in (token_join.create, token_list.listed, token_api.api, revoke):
     command.add_command(_verb)

@@ -10,7 +10,7 @@ from plait.ui.cli import common
 
 PREFIX = "api-"
 """With which the ids of these tokens begin."""
-_PAGE = "/plait/v1/api-tokens"
+PAGE = "/plait/v1/api-tokens"
 _EXAMPLE = """
 Example: plait token api ann --role editor --namespace demo --ttl 8h
 """
@@ -26,12 +26,14 @@ Example: plait token api ann --role editor --namespace demo --ttl 8h
 def api(subject: str, role: str, namespaces: tuple[str, ...], ttl: int) -> None:
     """Print a token of the API for SUBJECT; its id, by which it is revoked, on the error stream."""
     wanted = {"subject": subject, "role": role, "namespaces": namespaces, "seconds": ttl}
-    found = common.client().ask("POST", _PAGE, wanted).body
+    found = common.client().ask("POST", PAGE, wanted).body
     click.echo(found["token"])
     click.echo(f"id: {found['id']}", err=True)
 
 
 def revoke(identifier: str) -> None:
     """Make a token void; the id is what was printed when it was made."""
-    common.client().ask("DELETE", f"{_PAGE}/{quote(identifier, safe='')}")
+    found = common.client().ask("DELETE", f"{PAGE}/{quote(identifier, safe='')}").body
     click.echo(f"token {identifier} revoked")
+    if not found["known"]:
+        common.warn([f"{identifier} is not listed: it is older than the list, or was never given"])

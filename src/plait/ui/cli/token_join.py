@@ -1,13 +1,12 @@
-"""``plait token create``, ``list``, ``revoke``: how a machine outside gets an identity."""
+"""``plait token create``, ``revoke``: how a machine outside gets an identity."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
 import click
 
-from plait.ui.cli import common, output
+from plait.ui.cli import common
 
 PATH = "/plait/v1/ca/tokens"
 _EXAMPLES = """
@@ -32,28 +31,7 @@ def create(namespace: str, service_account: str, ttl: int) -> None:
     click.echo(common.client().ask("POST", PATH, body).body["token"])
 
 
-@click.command(name="list", epilog=_EXAMPLES)
-@click.option(
-    "-o", "--output", "form", type=click.Choice(["table", "json", "yaml"]), default="table"
-)
-def listed(form: str) -> None:
-    """The join tokens that have not expired, without their secrets."""
-    page = common.client().ask("GET", PATH).body
-    if form != "table":
-        click.echo(output.data(page, form))
-    elif page:
-        header = ["ID", "NAMESPACE", "SERVICE ACCOUNT", "LEFT", "USED"]
-        click.echo(output.table(header, [_row(one) for one in page]))
-    else:
-        click.echo("there is no join token")
-
-
 def revoke(identifier: str) -> None:
     """Take a token back; certificates that it gave stay valid."""
     common.client().ask("DELETE", f"{PATH}/{quote(identifier, safe='')}")
     click.echo(f"token {identifier} revoked")
-
-
-def _row(one: dict[str, Any]) -> list[Any]:
-    used = "no" if one["used"] is None else f"{output.age(one['used'])} ago"
-    return [one["id"], one["namespace"], one["serviceAccount"], output.age(one["left"]), used]
