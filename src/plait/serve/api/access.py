@@ -5,8 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from aiohttp import web
 from msgspec import Struct
 
+from plait.serve.api.discovery import REVIEWS
 from plait.serve.api.paths import Target
 
 _READS: Final = ("get", "list", "watch")
@@ -18,6 +20,7 @@ _VERBS: Final = {
 }
 _PROGRAMS: Final = (("", "Pod"), ("apps", "Deployment"), ("apps", "ReplicaSet"))
 _CLOSED: Final = ("/plait/v1/pods", "/plait/v1/api-tokens")
+_REVIEWS: Final = frozenset(one.path for one in REVIEWS)
 
 
 class Role(Enum):
@@ -43,6 +46,10 @@ class User(Struct, frozen=True, kw_only=True):
 
 LOCAL: Final = User(role=Role.ADMIN)
 """Who is on this machine and reaches a door without a lock."""
+
+
+CALLER: Final = web.RequestKey("caller", User)
+"""Under which a request keeps who asks; nothing is there: it is `LOCAL`."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -72,9 +79,10 @@ def ask(method: str, path: str, target: Target | None, *, watch: bool) -> Ask:
 def refusal(user: User, asked: Ask, *, runs: bool) -> str:
     """Why a user may not do that, in the words of Kubernetes; empty: they may.
 
-    A viewer reads all but Secrets.  An editor also writes what is in some namespaces, and reads
-    the Secrets there.  An admin does everything.  Where Pods are programs of this machine (`runs`)
-    no editor may say what runs: it would run as our own user, who has every key.
+    Everybody may ask what they may do.  A viewer reads all but Secrets.  An editor also writes
+    what is in some namespaces, and reads the Secrets there.  An admin does everything.  Where Pods
+    are programs of this machine (`runs`) no editor may say what runs: it would run as our own
+    user, who has every key.
     """
     is_program = runs and _starts_programs(asked)
     if user.role is Role.ADMIN or (_may(user, asked) and not is_program):
@@ -106,8 +114,16 @@ def _starts_programs(asked: Ask) -> bool:
 def _may(user: User, asked: Ask) -> bool:
     target = asked.target
     if target is None:
-        return asked.verb == "get" and not asked.path.startswith(_CLOSED)
+        return asked.path in _REVIEWS if asked.verb == "post" else _may_read(asked)
     is_secret = (target.kind.group, target.kind.kind) == ("", "Secret")
     if asked.verb in _READS and not is_secret:
         return True
     return user.role is Role.EDITOR and target.namespace in user.namespaces
+
+
+def _may_read(asked: Ask) -> bool:
+    """Whether a page is for everybody; of a path that ends with ``*``, whether all of them are."""
+    start, star, _ = asked.path.partition("*")
+    if star and any(one.startswith(start) for one in _CLOSED):
+        return False
+    return asked.verb == "get" and not asked.path.startswith(_CLOSED)

@@ -32,6 +32,7 @@ from plait.serve.api import (
     paths,
     plait_pages,
     reads,
+    reviews,
     scale,
     status,
     watch,
@@ -57,6 +58,7 @@ def application(
     guards = [crowd.watch, _errors, guard.same_origin, who]
     app = web.Application(client_max_size=LIMIT, middlewares=guards)
     app.add_routes(lock_routes(lock))
+    app.add_routes(reviews.routes(lock))
     app.add_routes(_fixed(backend))
     app.add_routes(plait_pages.routes(backend))
     app.add_routes(ca_pages.routes(backend))

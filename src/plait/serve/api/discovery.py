@@ -22,9 +22,39 @@ class Below(Struct, frozen=True, kw_only=True):
     verbs: tuple[str, ...]
 
 
-_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-_STATUS_VERBS = ["get", "patch", "update"]
-_SCALE = Below(group="autoscaling", version="v1", kind="Scale", verbs=tuple(_STATUS_VERBS))
+class Review(Struct, frozen=True, kw_only=True):
+    """What is asked by making an object that is answered and not kept."""
+
+    group: str
+    version: str = "v1"
+    plural: str
+    kind: str
+
+    @property
+    def path(self) -> str:
+        """Where it is made."""
+        return f"/apis/{self.group}/{self.version}/{self.plural}"
+
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+"""What objects take."""
+STATUS_VERBS = ("get", "patch", "update")
+"""What their status takes."""
+REVIEWS = (
+    Review(group="authentication.k8s.io", plural="selfsubjectreviews", kind="SelfSubjectReview"),
+    Review(
+        group="authorization.k8s.io",
+        plural="selfsubjectaccessreviews",
+        kind="SelfSubjectAccessReview",
+    ),
+    Review(
+        group="authorization.k8s.io",
+        plural="selfsubjectrulesreviews",
+        kind="SelfSubjectRulesReview",
+    ),
+)
+"""What is no kind of object, and is asked for by everybody."""
+_SCALE = Below(group="autoscaling", version="v1", kind="Scale", verbs=STATUS_VERBS)
 SUBRESOURCES: Mapping[str, Mapping[str, Below]] = {
     "Pod": {"log": Below(group="", version="v1", kind="Pod", verbs=("get",))},
     "Deployment": {"scale": _SCALE},
@@ -57,13 +87,13 @@ def core_versions() -> dict[str, Any]:
 
 def groups() -> dict[str, Any]:
     """What ``/apis`` answers."""
-    listed = [group(name) for name in _groups() if name]
+    listed = [group(name) for name in (*_groups(), *_reviewing()) if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
 
 def group(name: str) -> dict[str, Any] | None:
     """What ``/apis/GROUP`` answers; None: there is no such group."""
-    versions = _versions(name)
+    versions = _versions(name) or list(dict.fromkeys(one.version for one in _reviews(name)))
     if not versions or not name:
         return None
     listed = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions]
@@ -79,13 +109,17 @@ def group(name: str) -> dict[str, Any] | None:
 def resources(name: str, version: str) -> dict[str, Any] | None:
     """What ``/api/v1`` and ``/apis/GROUP/VERSION`` answer; None: there is no such version."""
     kinds = _kinds(name, version)
-    if not kinds:
+    reviews = [one for one in _reviews(name) if one.version == version]
+    if not kinds and not reviews:
         return None
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": f"{name}/{version}" if name else version,
-        "resources": [entry for kind in kinds for entry in _plain(kind)],
+        "resources": [
+            *(entry for kind in kinds for entry in _plain(kind)),
+            *map(_plain_review, reviews),
+        ],
     }
 
 
@@ -96,7 +130,10 @@ def aggregated(*, core: bool) -> dict[str, Any]:
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
-        "items": [_aggregated(name) for name in names],
+        "items": [
+            *map(_aggregated, names),
+            *(_aggregated_reviews(name) for name in _reviewing() if not core),
+        ],
     }
 
 
@@ -111,6 +148,15 @@ def accepts_aggregated(accept: str) -> bool:
 def group_versions() -> list[tuple[str, str]]:
     """Every group with each of its versions, the preferred first."""
     return [(name, version) for name in _groups() for version in _versions(name)]
+
+
+def _reviewing() -> list[str]:
+    """The groups of reviews, which have no objects."""
+    return list(dict.fromkeys(one.group for one in REVIEWS))
+
+
+def _reviews(name: str) -> list[Review]:
+    return [one for one in REVIEWS if one.group == name]
 
 
 def _groups() -> list[str]:
@@ -141,7 +187,7 @@ def _plain(kind: Kind) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _VERBS,
+        "verbs": VERBS,
     }
     if kind.short:
         resource["shortNames"] = list(kind.short)
@@ -152,9 +198,19 @@ def _plain(kind: Kind) -> list[dict[str, Any]]:
         "singularName": "",
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _STATUS_VERBS,
+        "verbs": STATUS_VERBS,
     }
     return [resource, *_more(kind), below]
+
+
+def _plain_review(review: Review) -> dict[str, Any]:
+    return {
+        "name": review.plural,
+        "singularName": review.kind.lower(),
+        "namespaced": False,
+        "kind": review.kind,
+        "verbs": ["create"],
+    }
 
 
 def _more(kind: Kind) -> list[dict[str, Any]]:
@@ -186,6 +242,21 @@ def _aggregated(name: str) -> dict[str, Any]:
     }
 
 
+def _aggregated_reviews(name: str) -> dict[str, Any]:
+    resources = [
+        {
+            "resource": one.plural,
+            "responseKind": {"group": name, "version": one.version, "kind": one.kind},
+            "scope": "Cluster",
+            "singularResource": one.kind.lower(),
+            "verbs": ["create"],
+        }
+        for one in _reviews(name)
+    ]
+    version = {"version": "v1", "freshness": "Current", "resources": resources}
+    return {"metadata": {"name": name, "creationTimestamp": None}, "versions": [version]}
+
+
 def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
     response: Mapping[str, str] = {"group": name, "version": version, "kind": kind.kind}
     found: dict[str, Any] = {
@@ -193,7 +264,7 @@ def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
         "responseKind": response,
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": _VERBS,
+        "verbs": VERBS,
         "subresources": [
             *(
                 {
@@ -207,7 +278,7 @@ def _resource(name: str, version: str, kind: Kind) -> dict[str, Any]:
                 }
                 for below, one in SUBRESOURCES.get(kind.table, {}).items()
             ),
-            {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS},
+            {"subresource": "status", "responseKind": response, "verbs": STATUS_VERBS},
         ],
     }
     if kind.short:

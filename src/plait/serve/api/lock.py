@@ -42,6 +42,7 @@ class Lock:
 
     Attributes:
         context: of new connections.
+        tokens, runs: as given.
 
     Raises:
         SettingsError: there is no certificate that can be shown.
@@ -51,7 +52,7 @@ class Lock:
         self, tokens: Tokens, certificate: Callable[[], Pair], *, runs: bool = False
     ) -> None:
         self.tokens = tokens
-        self._runs = runs
+        self.runs = runs
         self._certificate = certificate
         self._error = ""
         self._limits: dict[str, set[asyncio.Timeout]] = {}  # of open requests, by token
@@ -127,12 +128,12 @@ class Lock:
             _target(request),
             watch=paths.is_true(request.query, "watch"),
         )
-        why = access.refusal(user, asked, runs=self._runs)
+        why = access.refusal(user, asked, runs=self.runs)
         if why:
             target = asked.target
             details = status.details(target.kind, target.name) if target else {}
             raise status.StatusError(403, "Forbidden", why, details)
-        request[paths.USER] = user.name
+        request[paths.USER], request[access.CALLER] = user.name, user
         return await (self._answered(grant, request, handler) if grant else handler(request))
 
     async def _answered(

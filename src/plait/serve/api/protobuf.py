@@ -95,6 +95,33 @@ _MESSAGES: Mapping[str, Fields] = {
         5: ("nodePort", "i"),
         6: ("appProtocol", "s"),
     },
+    "SelfSubjectReview": {1: ("metadata", "Meta"), 2: ("status", "ReviewStatus")},
+    "SelfSubjectAccessReview": {
+        1: ("metadata", "Meta"),
+        2: ("spec", "AccessReviewSpec"),
+        3: ("status", "Empty"),
+    },
+    "AccessReviewSpec": {
+        1: ("resourceAttributes", "ResourceAttributes"),
+        2: ("nonResourceAttributes", "NonResourceAttributes"),
+    },
+    "ResourceAttributes": {
+        1: ("namespace", "s"),
+        2: ("verb", "s"),
+        3: ("group", "s"),
+        4: ("version", "s"),
+        5: ("resource", "s"),
+        6: ("subresource", "s"),
+        7: ("name", "s"),
+    },
+    "NonResourceAttributes": {1: ("path", "s"), 2: ("verb", "s")},
+    "SelfSubjectRulesReview": {
+        1: ("metadata", "Meta"),
+        2: ("spec", "RulesReviewSpec"),
+        3: ("status", "Empty"),
+    },
+    "RulesReviewSpec": {1: ("namespace", "s")},
+    "ReviewStatus": {1: ("userInfo", "Empty")},
     "Deployment": {
         1: ("metadata", "Meta"),
         2: ("spec", "DeploymentSpec"),

@@ -281,6 +281,7 @@ def _listed(group: Mapping[str, Any]) -> list[Resource]:
             short=tuple(one.get("shortNames") or ()),
         )
         for one in newest["resources"]
+        if "get" in one["verbs"]  # not what is asked by making it, such as a review
     ]
 
 
