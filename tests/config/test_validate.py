@@ -110,6 +110,11 @@ VIRTUAL_SERVICE = [
     (http(f"{ROUTED}, timeout: 1us"), "http[0].timeout", "too short"),
     (http(f"{ROUTED}, retries: {{attempts: -1}}"), "http[0].retries.attempts", "too small"),
     (http(f"{ROUTED}, retries: {{attempts: 4294967296}}"), "http[0].retries.attempts", "too much"),
+    (
+        http(f'{ROUTED}, rewrite: {{uriRegexRewrite: {{match: a, rewrite: "b\\n"}}}}'),
+        "http[0].rewrite.uriRegexRewrite.rewrite",
+        "one line",
+    ),
     (http(f'{ROUTED}, rewrite: {{uri: "/a\\n"}}'), "http[0].rewrite.uri", "one line"),
     (http(f'{ROUTED}, rewrite: {{authority: "a\\r"}}'), "http[0].rewrite.authority", "one line"),
     (http('redirect: {uri: "/a\\n"}'), "http[0].redirect.uri", "one line"),

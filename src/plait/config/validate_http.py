@@ -256,6 +256,8 @@ def _rewrite(rewrite: vs.HTTPRewrite, path: Path) -> Findings:
         hint = "write one of uri, authority, uriRegexRewrite"
         yield invalid(path, "the rewrite changes nothing", hint)
     if rewrite.uri_regex_rewrite is not None:
+        here = (*path, "uriRegexRewrite", "rewrite")
+        yield from syntax.one_line(rewrite.uri_regex_rewrite.rewrite, here)
         yield from syntax.regex(
             rewrite.uri_regex_rewrite.match, (*path, "uriRegexRewrite", "match")
         )
