@@ -32,6 +32,8 @@ ACCEPTED = {
 }
 """What testssl tells that is as it shall be, and why."""
 
+_AGAIN = 4  # times that it is graded once more, at most
+
 needs_testssl = pytest.mark.skipif(TESTSSL is None, reason="testssl is not installed")
 
 
@@ -46,13 +48,14 @@ def severe(address: str, root: str, directory: Path) -> dict[str, str]:
     roots = directory / "roots.pem"
     roots.write_text(root)
     told = graded(address, roots, directory / "found.json")
-    found = of_weight(told)
-    if any("connect problem" in finding for finding in found.values()):
-        # on a busy machine a check may not get through, which says nothing
-        told = graded(address, roots, directory / "again.json")
-        found = of_weight(told)
+    for again in range(_AGAIN):
+        # A check that did not get through says nothing.  One leaves before the ticket of TLS 1.3
+        # is there, most of the time, and cannot come back with it.
+        if not any("connect problem" in finding for finding in of_weight(told).values()):
+            break
+        told = graded(address, roots, directory / f"again{again}.json")
     assert {one["id"]: one["finding"] for one in told}["TLS1_3"].startswith("offered")
-    return found
+    return of_weight(told)
 
 
 def of_weight(told: list[dict[str, str]]) -> dict[str, str]:
