@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+import pytest
+
 from plait.serve import named
 from plait.xds.resource import CLUSTER
 from tests.support.served import serving
@@ -89,3 +91,19 @@ def test_one_that_is_not_there_or_not_clear_is_named():
         'proxy "other/reviews-v1" is not connected',
         'proxy "" is not connected',
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "found"),
+    [
+        ("web-1.demo", "", "demo/web-1"),
+        ("db.one.demo", "", "demo/db.one"),  # a Pod's name may have dots in it
+        ("db.one.demo", "demo", "demo/db.one"),
+        ("web-1", "", "demo/web-1"),
+        ("web-1", "other", "other/web-1"),
+    ],
+)
+def test_the_pod_of_a_proxy_is_told_by_its_id(name: str, namespace: str, found: str):
+    node_id = f"sidecar~10.0.0.1~{name}~demo.svc.cluster.local"
+
+    assert named.pod(node_id, namespace).path == found

@@ -77,7 +77,7 @@ def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tupl
         inbound = session.placement.inbound if session.placement else None
         if session.node is None or inbound is None or not inbound.certified:
             continue
-        pod = _pod(session.node.id, inbound.namespace)
+        pod = named.pod(session.node.id, inbound.namespace)
         note = _note(place, pod) if place else None
         found[inbound.namespace, named.workload(store, pod)].append(
             _Seen(inbound=inbound, note=note)
@@ -85,12 +85,6 @@ def page(store: Store, sessions: Iterable[Session], place: Place | None) -> tupl
     names = _names(store)
     guarded = (p for which in sorted(found) for p in _ports(store, which, found[which], names))
     return (*guarded, *_proxyless(store, found))
-
-
-def _pod(node: str, namespace: str) -> Key:
-    """The Pod of a proxy, by its node id."""
-    name = (*node.split("~"), "", "", "")[2]
-    return _POD.key(namespace, name.removesuffix(f".{namespace}"))
 
 
 def _note(place: Place, pod: Key) -> PlainCallers | None:

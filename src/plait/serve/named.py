@@ -44,11 +44,14 @@ def proxy(store: Store, sessions: Iterable[Session], said: str) -> Session:
     return found[mine[0]]
 
 
-def pod(node: str) -> Key:
-    """The Pod of a proxy, by its node id."""
+def pod(node: str, namespace: str = "") -> Key:
+    """The Pod of a proxy, by its node id; `namespace`: as is known otherwise.
+
+    A Pod's name may have dots in it.
+    """
     name, domain = (*node.split("~"), "", "", "", "")[2:4]
-    short, _, namespace = name.partition(".")
-    return _POD.key(namespace or domain.partition(".")[0], short)
+    space = namespace or (name.rpartition(".")[2] if "." in name else domain.partition(".")[0])
+    return _POD.key(space, name.removesuffix(f".{space}"))
 
 
 def workload(store: Store, key: Key) -> str:
