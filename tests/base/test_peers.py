@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,17 @@ def test_an_end_that_was_closed_is_nobodys(host: str):
         eventually(lambda: ours.recv(1) == b"", 5)
 
         assert peers.user(ours.getsockname()[:2], where) is None
+
+
+def test_the_other_end_of_a_unix_socket_is_known_too(tmp_path: Path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen()
+        client.connect(path)
+        ours, _ = server.accept()
+        with ours:
+            assert peers.holder(ours) == (os.getpid(), os.geteuid())
 
 
 def test_who_has_no_name_is_a_number():

@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ import structlog
 from msgspec import Struct
 
 from plait.agent.streams import until_one_ends
-from plait.base import connections, processes
+from plait.base import connections, peers, processes
 from plait.base.once import Once
 from plait.base.processes import Handle
 
@@ -142,8 +141,7 @@ def seen(sock: socket.socket) -> Peer:
     Raises:
         OSError: it has ended, or cannot be looked at.
     """
-    told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _ = struct.unpack("3i", told)
+    pid, uid = peers.holder(sock)
     file = _pidfd(sock, pid)
     try:
         return looked_at(pid, uid, file)

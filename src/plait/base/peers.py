@@ -1,4 +1,4 @@
-"""Who is at the other end of a TCP connection within this machine, as the kernel says."""
+"""Who is at the other end of a connection within this machine, as the kernel says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pwd
 import socket
 import struct
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 End = tuple[str, int]
 """Host and port of one end."""
@@ -29,6 +30,15 @@ _ENDS = struct.Struct("!HH16s16s12s")  # ports, addresses; interface and cookie
 _ANY = bytes(4) + b"\xff" * 8  # any interface, no cookie
 _ANSWER = struct.Struct("=4s48sIIIII")  # state, ends; timer, queues, user, inode
 _PATIENCE = 1.0  # seconds; the kernel answers before it returns
+_CREDENTIALS = struct.Struct("3i")  # <sys/socket.h>: process, user and group
+
+
+class SocketLike(Protocol):
+    """A socket, or what a loop shows of one."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """The value of an option, as bytes."""
+        ...
 
 
 def user(ours: End, theirs: End) -> int | None:
@@ -45,6 +55,18 @@ def user(ours: End, theirs: End) -> int | None:
     return uid if inode else None
 
 
+def holder(sock: SocketLike) -> tuple[int, int]:
+    """Process and user of who opened the other end of a Unix socket.
+
+    Raises:
+        OSError: it is no such socket.
+    """
+    told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(told)
+    return pid, uid
+
+
+@lru_cache(maxsize=1024)  # it is asked for at each request, and some look it up in the network
 def name(uid: int) -> str:
     """The name of a user; its number, if it has none."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,7 +22,6 @@ from plait.serve.api.replies import reply
 
 _EVERYTHING = "*"
 _CREATE = "create"
-_CREDENTIALS = struct.Struct("3i")  # process, user and group of who is at a Unix socket
 
 
 class Rule(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -193,5 +191,4 @@ def _beside(request: web.Request) -> str:
     found = request.transport.get_extra_info("socket") if request.transport else None
     if found is None or found.family != socket.AF_UNIX:
         return peers.name(os.geteuid())
-    told = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return peers.name(_CREDENTIALS.unpack(told)[1])
+    return peers.name(peers.holder(found)[1])
