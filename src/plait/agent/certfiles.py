@@ -7,11 +7,11 @@ one stays in force.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
-from cryptography import x509
 
 from plait.agent.secrets import Secrets
 from plait.base import pem
@@ -100,35 +100,28 @@ def secret(name: str, read: Callable[[str], bytes]) -> Resource:
     if name.startswith(ROOTS):
         path, _, revoked = name.removeprefix(ROOTS).partition("~")
         text, lists = read(path), read(revoked) if revoked else b""
-        _certificates(path, text)
+        with _named(path):
+            pem.certificates(text)
         if revoked:
-            _revocations(revoked, lists)
+            with _named(revoked):
+                pem.revocations(lists)
         return keys.roots(name, text, lists)
     first, _, second = name.removeprefix(PAIR).partition("~")
     chain, key = read(first), read(second)
-    leaf = _certificates(first, chain)[0]
-    if leaf.public_key() != _public(second, key):
+    with _named(first):
+        leaf = pem.certificates(chain)[0]
+    with _named(second):
+        public = pem.private_key(key).public_key()
+    if leaf.public_key() != public:
         raise ValueError(f"the certificate in {first} is not of the key in {second}")
     return keys.certificate(name, chain=chain, key=key)
 
 
-def _certificates(path: str, text: bytes) -> tuple[x509.Certificate, ...]:
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """What is wrong with a file is said behind its path."""
     try:
-        return pem.certificates(text)
-    except UnreadableError as error:
-        raise ValueError(f"{path} {error}") from error
-
-
-def _revocations(path: str, text: bytes) -> None:
-    try:
-        pem.revocations(text)
-    except UnreadableError as error:
-        raise ValueError(f"{path} {error}") from error
-
-
-def _public(path: str, text: bytes) -> object:
-    try:
-        return pem.private_key(text).public_key()
+        yield
     except UnreadableError as error:
         raise ValueError(f"{path} {error}") from error
 

@@ -117,7 +117,6 @@ def _first_lack(
 
 def _unusable(by: rules.Place, spaces: tuple[str, ...], one: tls.Secret, lack: str) -> Diagnostic:
     name = credentials.object_name(one)
-    whole = "with ca.crt" if credentials.says_trust(one) else "of type kubernetes.io/tls"
     who = "workloads" if by.selects else "gateways"
     return Diagnostic(
         code="PLT3009",
@@ -125,7 +124,7 @@ def _unusable(by: rules.Place, spaces: tuple[str, ...], one: tls.Secret, lack: s
         subject=by.key,
         path=f"{by.path}.credentialName",
         message=f"requests are answered 503: Secret {spaces[0]}/{name} {lack}",
-        hint=f'Write the Secret "{name}" {whole} in the namespace of the {who} that call, '
+        hint=f"Write the {credentials.needed(one)} in the namespace of the {who} that call, "
         f"{' or '.join(spaces)}",
     )
 

@@ -50,7 +50,13 @@ def object_name(one: tls.Secret) -> str:
     return one.name.removeprefix(KUBERNETES).removesuffix(AUTHORITIES)
 
 
-def says_trust(one: tls.Secret) -> bool:
+def needed(one: tls.Secret) -> str:
+    """The object that would do, to be written by who lacks it."""
+    whole = "with ca.crt" if _says_trust(one) else "of type kubernetes.io/tls"
+    return f'Secret "{object_name(one)}" {whole}'
+
+
+def _says_trust(one: tls.Secret) -> bool:
     """Whether a secret says whom to trust; else it is a certificate with its key."""
     return one.name.endswith(AUTHORITIES)
 
@@ -58,7 +64,7 @@ def says_trust(one: tls.Secret) -> bool:
 def lack(q: Query, namespace: str, one: tls.Secret) -> str:
     """Why a secret of the control plane cannot be used; empty: it can."""
     name = one.name.removeprefix(KUBERNETES)
-    return q(lacks_roots if says_trust(one) else lacks_pair, namespace, name)
+    return q(lacks_roots if _says_trust(one) else lacks_pair, namespace, name)
 
 
 def lacks_pair(q: Query, namespace: str, name: str) -> str:

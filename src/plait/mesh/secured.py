@@ -86,7 +86,7 @@ def end(q: Query, view: ir.View, server: gateways.Served) -> tls.Server | None:
         return None
     if lacking or not shown:
         return None
-    return structs.replace(_end(q, server, shown, trusted), revoked=revoked)
+    return _end(q, server, shown, trusted, revoked)
 
 
 def identified(q: Query, server: gateways.Served) -> tls.Server:
@@ -105,7 +105,11 @@ def identified(q: Query, server: gateways.Served) -> tls.Server:
 
 
 def _end(
-    q: Query, server: gateways.Served, shown: tuple[tls.Secret, ...], trusted: tls.Secret | None
+    q: Query,
+    server: gateways.Served,
+    shown: tuple[tls.Secret, ...],
+    trusted: tls.Secret | None,
+    revoked: str,
 ) -> tls.Server:
     written = server.tls or ServerTLSSettings()
     usual = q(trust.outside)
@@ -120,6 +124,7 @@ def _end(
     return tls.Server(
         certificates=shown,
         roots=trusted,
+        revoked=revoked,
         requires=written.mode is ServerTLSMode.MUTUAL,
         names=_names(written) if trusted else (),
         keys=written.verify_certificate_spki if trusted else (),
@@ -161,14 +166,13 @@ def _trusted(view: ir.View, written: ServerTLSSettings) -> tuple[tls.Secret | No
 
 def _unusable(server: gateways.Served, namespace: str, secret: tls.Secret, lack: str) -> Diagnostic:
     name = credentials.object_name(secret)
-    whole = "with ca.crt" if credentials.says_trust(secret) else "of type kubernetes.io/tls"
     return Diagnostic(
         code="PLT3007",
         severity=Severity.ERROR,
         subject=server.gateway,
         path=f"spec.servers[{server.index}].tls",
         message=f"not served: Secret {namespace}/{name} {lack}",
-        hint=f'Write the Secret "{name}" {whole} in the namespace of the gateway\'s proxies, '
+        hint=f"Write the {credentials.needed(secret)} in the namespace of the gateway's proxies, "
         f"{namespace}",
     )
 
