@@ -11,6 +11,7 @@ from plait.mesh import checks, clusters, ends, ir, tls
 from plait.xds import clusters as xds_clusters
 from plait.xds import protos, subscriptions
 from plait.xds.resource import CLUSTER, SECRET, Absent, Present
+from tests.support import pki
 from tests.support.mesh import Mesh, key
 from tests.support.pki import Authority, Pair
 
@@ -41,14 +42,7 @@ def secret(
     namespace: str = "demo",
     data: Mapping[str, str] = {},
 ) -> str:
-    data = ({"tls.crt": pair.chain, "tls.key": pair.key} if pair else {}) | dict(data)
-    written = "".join(f"\n  {key}: {text!r}" for key, text in data.items()).replace("'", '"')
-    return f"""
-apiVersion: v1
-kind: Secret
-metadata: {{name: {name}, namespace: {namespace}}}
-stringData:{written}
-"""
+    return pki.secret(name, pair, namespace, data)
 
 
 def rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from cryptography import x509
@@ -71,6 +72,18 @@ class Authority:
             builder = builder.add_revoked_certificate(one.build())
         made = builder.sign(self._key, hashes.SHA256())
         return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def secret(name: str, pair: Pair | None, namespace: str, data: Mapping[str, str] = {}) -> str:
+    """A Secret in YAML, of a certificate with its key and of more values."""
+    data = ({"tls.crt": pair.chain, "tls.key": pair.key} if pair else {}) | dict(data)
+    written = "".join(f"\n  {key}: {text!r}" for key, text in data.items()).replace("'", '"')
+    return f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: {namespace}}}
+stringData:{written}
+"""
 
 
 def _builder(

@@ -9,6 +9,7 @@ import pytest
 from plait.mesh import ir
 from plait.xds import protos, subscriptions
 from plait.xds.resource import CLUSTER, LISTENER, SECRET, Absent, Present
+from tests.support import pki
 from tests.support.mesh import Mesh
 from tests.support.objects import ran
 from tests.support.pki import Authority, Pair
@@ -29,14 +30,7 @@ spec:
 
 
 def secret(name: str = "web", pair: Pair = GOOD, namespace: str = "demo", ca: str = "") -> str:
-    data = {"tls.crt": pair.chain, "tls.key": pair.key} | ({"ca.crt": ca} if ca else {})
-    written = "".join(f"\n  {key}: {text!r}" for key, text in data.items()).replace("'", '"')
-    return f"""
-apiVersion: v1
-kind: Secret
-metadata: {{name: {name}, namespace: {namespace}}}
-stringData:{written}
-"""
+    return pki.secret(name, pair, namespace, {"ca.crt": ca} if ca else {})
 
 
 def asked(mesh: Mesh, name: str, **identity: Any) -> Any:
