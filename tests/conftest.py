@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from hypothesis import settings
 from tests.support import scale
 
 ROOT = Path(__file__).parent.parent
+
+# Shells have what they start in the background ignore it, and so would programs of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is found at random is for long runs, which print their seed: others repeat themselves.
 settings.register_profile("short", derandomize=True, deadline=None)
