@@ -199,6 +199,13 @@ def test_a_process_is_found_by_its_arguments_before_and_after_it_became_itself(t
     assert processes.find("sleep 300; :", mark) is None
 
 
+def test_a_process_is_found_at_every_moment_while_it_becomes_itself(tmp_path: Path):
+    mark = str(tmp_path)
+    with started(Command(command=("/bin/sh", "-c", "sleep 300; :", mark)), tmp_path) as process:
+        while not is_running(process, "sh"):
+            assert processes.find("sleep 300; :", mark) is not None
+
+
 @needs_root
 def test_it_becomes_another_user_though_that_one_cannot_reach_the_program(tmp_path: Path):
     hidden = tmp_path / "hidden"

@@ -15,6 +15,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from plait.base import launch
 _LAUNCH = str(Path(launch.__file__))
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _M_ARENA_MAX, _HEAPS = -8, 2  # a parameter of glibc's mallopt, and its value
+_BECOMING, _MOMENT = 100, 0.001  # looks at a process that becomes another; seconds between them
 _STATE, _STARTED = 0, 19  # fields of /proc/PID/stat behind the name
 
 
@@ -206,10 +208,28 @@ def find(*arguments: str) -> Process | None:
     wanted = b"\0".join(one.encode() for one in ("", *arguments, ""))
     for one in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if wanted in (one / "cmdline").read_bytes():
+            if wanted in _arguments(one):
                 started = _started(int(one.name))
                 return None if started is None else Process(Handle(int(one.name), started))
     return None
+
+
+def _arguments(process: Path) -> bytes:
+    """The arguments of a process, each with a zero behind it.
+
+    While it becomes another program the kernel shows none: that is waited for.
+
+    Raises:
+        OSError: it is gone, or runs no program.
+    """
+    words = b""
+    for _ in range(_BECOMING):
+        words = (process / "cmdline").read_bytes()
+        if words:
+            break
+        os.readlink(process / "exe")  # the kernel's own and dead ones have none
+        time.sleep(_MOMENT)
+    return words
 
 
 def leave_no_core() -> None:
